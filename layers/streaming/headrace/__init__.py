@@ -1,0 +1,1 @@
+"""Exact event-time stream processing for Kafka events in AWS Lambda."""

@@ -1,0 +1,142 @@
+"""The checkpoint of one partition, and the port through which it is loaded and committed.
+
+The commit is the only point at which anything becomes true: see `headrace.pipeline` for the protocol.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from headrace.errors import CommitConflict
+
+
+class CheckpointKey(NamedTuple):
+    """Whose progress it is: one pipeline's, in one generation, on one partition."""
+
+    application: str
+    pipeline: str
+    generation: str
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.application}#{self.pipeline}#{self.generation}#{self.topic}-{self.partition}"
+
+
+class OutboxEntry(NamedTuple):
+    """An output that was committed: where its bytes are, and where readers shall find them."""
+
+    staged_key: str
+    final_key: str
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """Everything one partition's turn needs to know about the turns before it."""
+
+    key: CheckpointKey
+    """Whose progress it is."""
+    version: int
+    """1 for the first commit, one more with each commit; clearing the outbox does not change it."""
+    base_offset: int
+    """The first offset ever applied."""
+    next_offset: int
+    """The first offset not yet applied."""
+    committed_at_ms: int
+    """The committer's wall clock, epoch milliseconds: idleness is measured by it."""
+    max_timestamp_ms: int
+    """The newest Kafka timestamp applied: how a re-created topic is recognised."""
+    fingerprint: str
+    """Which configuration of the operators made the state."""
+    watermark_ms: int | None = None
+    """The partition's watermark, epoch milliseconds; None before the first event time."""
+    state: bytes | None = None
+    """The operators' snapshot when it is small; else `state_key` points to it."""
+    state_key: str | None = None
+    """The object that holds the snapshot."""
+    outbox: tuple[OutboxEntry, ...] = ()
+    """Outputs committed but not known to be published; empty when `outbox_manifest` holds them."""
+    outbox_manifest: str | None = None
+    """The staged object that lists the outputs, when they are too many for the checkpoint."""
+    open_until_ms: int | None = None
+    """The watermark that would close every open window; None when none is open."""
+    totals: dict[str, int] = {}
+    """Running totals since `base_offset`: `applied`, `dead`, `late`, `gaps`, `ticks`, `rows.*`, `files.*`."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether committed outputs may still wait for their publication."""
+        return bool(self.outbox) or self.outbox_manifest is not None
+
+    def published(self) -> "Checkpoint":
+        """This checkpoint with its outbox cleared, same version."""
+        return msgspec.structs.replace(self, outbox=(), outbox_manifest=None)
+
+
+class CheckpointStore(Protocol):
+    """Loads and commits checkpoints. All reads are strongly consistent.
+
+    Implementations raise `InfrastructureError` when the store failed or the outcome is unknown; a commit
+    whose answer got lost may have happened.
+    """
+
+    def load(self, keys: Sequence[CheckpointKey]) -> Mapping[CheckpointKey, Checkpoint]:
+        """The checkpoints that exist, by key; a key without one is absent from the answer."""
+        ...
+
+    def commit(self, checkpoint: Checkpoint, expected_version: int) -> None:
+        """Store the checkpoint if the stored version is the expected one (0: none is stored).
+
+        Raises:
+            CommitConflict: the stored version is another one; nothing was written. The client's own retry
+                of a write whose answer got lost looks the same: reload before believing it.
+        """
+        ...
+
+    def clear_outbox(self, key: CheckpointKey, version: int) -> None:
+        """Forget the outbox if the stored version is this one; otherwise do nothing."""
+        ...
+
+
+class CheckpointCatalog(Protocol):
+    """Lists checkpoints, for the sweeper, the janitor and the audit."""
+
+    def checkpoints(self, application: str) -> Iterator[Checkpoint]:
+        """Every checkpoint of the application: all pipelines, generations and partitions."""
+        ...
+
+
+class MemoryCheckpointStore:
+    """Checkpoints in this process: for dry runs and tests. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._checkpoints: dict[CheckpointKey, Checkpoint] = {}
+        self._lock = threading.Lock()
+
+    def load(self, keys: Sequence[CheckpointKey]) -> Mapping[CheckpointKey, Checkpoint]:
+        """See `CheckpointStore.load`."""
+        with self._lock:
+            return {key: self._checkpoints[key] for key in keys if key in self._checkpoints}
+
+    def commit(self, checkpoint: Checkpoint, expected_version: int) -> None:
+        """See `CheckpointStore.commit`."""
+        with self._lock:
+            stored = self._checkpoints.get(checkpoint.key)
+            version = stored.version if stored else 0
+            if version != expected_version:
+                raise CommitConflict(f"{checkpoint.key} is at version {version}, expected {expected_version}")
+            self._checkpoints[checkpoint.key] = checkpoint
+
+    def clear_outbox(self, key: CheckpointKey, version: int) -> None:
+        """See `CheckpointStore.clear_outbox`."""
+        with self._lock:
+            stored = self._checkpoints.get(key)
+            if stored and stored.version == version:
+                self._checkpoints[key] = stored.published()
+
+    def checkpoints(self, application: str) -> Iterator[Checkpoint]:
+        """See `CheckpointCatalog.checkpoints`."""
+        with self._lock:
+            found = [c for key, c in self._checkpoints.items() if key.application == application]
+        yield from found

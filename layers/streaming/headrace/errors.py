@@ -1,0 +1,106 @@
+"""Every error that Headrace raises, as one tree; each class says whether a retry may help.
+
+HeadraceError
+├── ConfigurationError          what the operator wrote is wrong; names the setting and its value
+│   └── SchemaError             an .avsc file that cannot drive a decoder and a table
+├── EventError                  the Lambda event is not a Kafka event
+│   └── FirehoseEventError      it is Firehose's event about an MSK source, another shape altogether
+├── PoisonError                 one record can never be processed: it becomes a dead letter
+├── InfrastructureError         retriable: a store, the network, a throttle, an unknown outcome
+│   └── CommitConflict          retriable: somebody else committed this partition first
+├── InvariantError              a promise is broken; the checkpoint did not move
+│   ├── ObjectMissing           a staged object or a snapshot that a checkpoint names is gone
+│   ├── TopicRecreated          offsets restarted below the checkpoint's
+│   ├── OffsetGap               an offset is missing in a topic declared without gaps
+│   ├── FingerprintChanged      the operators changed under a snapshot made by other ones
+│   └── CheckpointCorrupt       a stored checkpoint cannot be read
+└── PartitionsFailed            some partitions of a batch failed: the whole batch must come again
+"""
+
+from collections.abc import Mapping
+
+
+class HeadraceError(Exception):
+    """Base of all errors of this library."""
+
+    retriable: bool = False
+    """Whether the same call may succeed later without anybody changing anything."""
+
+
+class ConfigurationError(HeadraceError):
+    """What the operator wrote is wrong; the message names the setting and its value."""
+
+
+class SchemaError(ConfigurationError):
+    """An Avro schema file that cannot drive a decoder and a table."""
+
+
+class EventError(HeadraceError):
+    """The Lambda event is not a Kafka event of an event source mapping."""
+
+
+class FirehoseEventError(EventError):
+    """A Firehose transformation event for an MSK source: not what an event source mapping sends."""
+
+
+class PoisonError(HeadraceError):
+    """One record that can never be processed; it becomes a dead letter."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        """A short stable code, e.g. `invalid_json`."""
+        self.detail = detail
+        """What exactly was wrong, for a person."""
+
+
+class InfrastructureError(HeadraceError):
+    """A store or the network failed, throttled, or did not tell the outcome."""
+
+    retriable = True
+
+
+class CommitConflict(InfrastructureError):
+    """The checkpoint's version is not the expected one: somebody else committed first."""
+
+
+class InvariantError(HeadraceError):
+    """A promise is broken. Nothing was committed; a person has to look."""
+
+
+class ObjectMissing(InvariantError):
+    """A staged object or a snapshot that a checkpoint names does not exist."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"object {key!r} is named by a checkpoint but does not exist")
+        self.key = key
+
+
+class TopicRecreated(InvariantError):
+    """An offset below the checkpoint's with a newer timestamp: the topic was deleted and made again."""
+
+
+class OffsetGap(InvariantError):
+    """Offsets are missing in a topic that was declared to have no gaps."""
+
+
+class FingerprintChanged(InvariantError):
+    """The operators' configuration is not the one that made the stored state: start a new generation."""
+
+
+class CheckpointCorrupt(InvariantError):
+    """A stored checkpoint cannot be read."""
+
+
+class PartitionsFailed(HeadraceError):
+    """Some partitions of a batch failed; raised after the others were finished.
+
+    The event source mapping then sends the whole batch again, and what was applied is skipped.
+    """
+
+    def __init__(self, failures: Mapping[str, Exception]) -> None:
+        self.failures = dict(failures)
+        """`topic-partition` to the error of its turn."""
+        self.retriable = all(getattr(error, "retriable", False) for error in self.failures.values())
+        parts = "; ".join(f"{name}: {type(e).__name__}: {e}" for name, e in self.failures.items())
+        super().__init__(f"{len(self.failures)} partition(s) failed: {parts}")

@@ -1,0 +1,102 @@
+"""The port through which outputs are staged and published, and where snapshots live.
+
+Keys are `/`-separated and relative to the store's root: `staging/<uuid>/<n>` (outputs before their commit),
+`state/<uuid>` (snapshots) and `lake/…` (what readers see).
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from headrace.checkpoint import OutboxEntry
+from headrace.errors import ObjectMissing
+
+STAGING = "staging"
+STATE = "state"
+LAKE = "lake"
+
+
+class Outbox(Protocol):
+    """Stages immutable objects and publishes them. Raises `InfrastructureError` on anything passing."""
+
+    def stage(self, objects: Mapping[str, bytes]) -> None:
+        """Write every object; all are durable when this returns."""
+        ...
+
+    def read(self, key: str) -> bytes:
+        """The object's bytes.
+
+        Raises:
+            ObjectMissing: there is no such object.
+        """
+        ...
+
+    def publish(self, entries: Sequence[OutboxEntry]) -> None:
+        """Copy each staged object to its final key; repeating it rewrites the same bytes.
+
+        Raises:
+            ObjectMissing: a staged object is gone (never skipped).
+        """
+        ...
+
+
+class ObjectCatalog(Protocol):
+    """Lists and deletes objects: for the janitor and for readers of the lake, never for a turn."""
+
+    def keys(self, prefix: str, *, older_than_ms: int | None = None) -> Iterator[str]:
+        """Keys under the prefix, sorted; with `older_than_ms`, those last written before that epoch time."""
+        ...
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete the objects; a key that is gone already is no error."""
+        ...
+
+
+class MemoryOutbox:
+    """Objects in this process: for dry runs and tests. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, tuple[bytes, int]] = {}
+        self._lock = threading.Lock()
+
+    def stage(self, objects: Mapping[str, bytes]) -> None:
+        """See `Outbox.stage`."""
+        with self._lock:
+            self._put(objects)
+
+    def read(self, key: str) -> bytes:
+        """See `Outbox.read`."""
+        with self._lock:
+            return self._get(key)
+
+    def publish(self, entries: Sequence[OutboxEntry]) -> None:
+        """See `Outbox.publish`."""
+        with self._lock:
+            self._put({entry.final_key: self._get(entry.staged_key) for entry in entries})
+
+    def keys(self, prefix: str, *, older_than_ms: int | None = None) -> Iterator[str]:
+        """See `ObjectCatalog.keys`."""
+        with self._lock:
+            found = sorted(
+                key
+                for key, (_, written_ms) in self._objects.items()
+                if key.startswith(prefix) and (older_than_ms is None or written_ms < older_than_ms)
+            )
+        yield from found
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """See `ObjectCatalog.delete`."""
+        with self._lock:
+            for key in keys:
+                self._objects.pop(key, None)
+
+    def _put(self, objects: Mapping[str, bytes]) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        self._objects.update({key: (data, now_ms) for key, data in objects.items()})
+
+    def _get(self, key: str) -> bytes:
+        try:
+            return self._objects[key][0]
+        except KeyError:
+            raise ObjectMissing(key) from None
