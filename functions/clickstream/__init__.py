@@ -1,0 +1,1 @@
+"""Click-stream windows: counts per minute and page, and the sessions of each user."""

@@ -1,0 +1,21 @@
+"""Lambda handler of the clickstream function: an MSK event in, windows in the lake out."""
+
+from typing import Any
+
+import deployment
+import dry_run
+from observability import logger, metrics, report
+
+from clickstream.topology import NAME, topology
+
+settings = deployment.settings()
+TOPOLOGY = topology(settings)
+pipeline = deployment.pipeline(NAME, lambda _topic: TOPOLOGY, settings)
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+@dry_run.show_rows(settings)
+def lambda_handler(event: dict[str, Any] | bytes, context: object) -> dict[str, int]:
+    """Apply one batch; an exception makes the event source mapping send it again."""
+    return report(pipeline.handle(event))

@@ -1,0 +1,37 @@
+"""Wires a function's pipeline to the stores of its deployment."""
+
+import gc
+import os
+from collections.abc import Callable
+
+from headrace.pipeline import Pipeline
+from headrace.settings import Settings
+from headrace.topology import Topology
+
+import stores
+
+
+def settings() -> Settings:
+    """The function's environment, checked.
+
+    Raises:
+        ConfigurationError: names each variable that is wrong, and its value.
+    """
+    # What is loaded by now lives as long as the process, and a batch makes some 100,000 objects that refer to no
+    # cycle: collecting as often as the interpreter does by default costs a third of the time.
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 20)
+    return Settings.from_environment(os.environ)
+
+
+def pipeline(name: str, topology_of: Callable[[str], Topology], config: Settings) -> Pipeline:
+    """One pipeline on the deployment's stores."""
+    return Pipeline(
+        name,
+        topology_of,
+        stores.checkpoint_store(config),
+        stores.outbox(config),
+        application=config.application,
+        generation=config.generation,
+        gaps=config.gaps,
+    )

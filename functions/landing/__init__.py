@@ -1,0 +1,1 @@
+"""Data-lake landing: every record of any topic a typed row."""

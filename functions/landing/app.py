@@ -1,0 +1,20 @@
+"""Lambda handler of the landing function: an MSK event in, typed rows in the lake out."""
+
+from typing import Any
+
+import deployment
+import dry_run
+from observability import logger, metrics, report
+
+from landing.topology import NAME, topologies
+
+settings = deployment.settings()
+pipeline = deployment.pipeline(NAME, topologies(settings), settings)
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+@dry_run.show_rows(settings)
+def lambda_handler(event: dict[str, Any] | bytes, context: object) -> dict[str, int]:
+    """Land one batch; an exception makes the event source mapping send it again."""
+    return report(pipeline.handle(event))

@@ -1,0 +1,53 @@
+"""How the records of each topic become rows: typed by a schema, parsed as log lines, or raw bytes."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from headrace import schema
+from headrace.codec import Codec, JsonCodec, LogCodec, RawCodec
+from headrace.errors import ConfigurationError
+from headrace.operators import Land
+from headrace.settings import Settings
+from headrace.topology import Topology
+
+NAME = "landing"
+SCHEMAS = Path(__file__).parents[1] / "schemas"
+LOG_SCHEMA = SCHEMAS / "log_event.avsc"
+
+
+def topologies(settings: Settings) -> Callable[[str], Topology]:
+    """The topology of each topic.
+
+    Raises:
+        ConfigurationError: a topic's codec is unknown, or its schema cannot be used.
+    """
+    declared = {topic: _topology(codec, settings) for topic, codec in settings.landing_codecs.items()}
+
+    @cache
+    def of(topic: str) -> Topology:
+        return declared.get(topic) or _topology("raw", settings)
+
+    return of
+
+
+def _topology(codec_name: str, settings: Settings) -> Topology:
+    codec = _codec(codec_name)
+    timestamps = [field.name for field in codec.schema.fields if field.ticks_per_ms is not None]
+    return Topology(
+        codec=codec,
+        operators=(Land(),),
+        event_time=timestamps[0] if timestamps else None,
+        max_skew_ms=settings.max_skew_ms,
+    )
+
+
+def _codec(name: str) -> Codec:
+    kind, _, argument = name.partition(":")
+    if kind == "json" and argument and Path(argument).name == argument:
+        return JsonCodec(schema.load(SCHEMAS / argument))
+    if name == "log":
+        return LogCodec(schema.load(LOG_SCHEMA))
+    if name == "raw":
+        return RawCodec()
+    raise ConfigurationError(f"codec {name!r} is none of json:FILE.avsc (a file in schemas/), log, raw")

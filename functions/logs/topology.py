@@ -1,0 +1,41 @@
+"""What is computed from the logs. Change a window or a column here; then deploy with a new generation."""
+
+from pathlib import Path
+
+from headrace import schema
+from headrace.aggregates import Count, Mean, Sum
+from headrace.codec import LogCodec
+from headrace.operators import Tumbling
+from headrace.settings import Settings
+from headrace.topology import Topology
+from headrace.windows import TumblingWindows
+
+NAME = "logs"
+SCHEMA = Path(__file__).parents[1] / "schemas" / "log_event.avsc"
+MINUTE = TumblingWindows(size_ms=60_000)
+
+SEVERITY_MINUTES = Tumbling(
+    table="severity_minutes",
+    window=MINUTE,
+    key=("service", "severity"),
+    aggregates={"events": Count()},
+)
+# The ratio is `errors / events`: readers who merge partitions divide the sums, they do not average the ratios.
+SERVICE_MINUTES = Tumbling(
+    table="service_minutes",
+    window=MINUTE,
+    key=("service",),
+    aggregates={"events": Count(), "errors": Sum("is_error"), "error_ratio": Mean("is_error")},
+)
+
+
+def topology(settings: Settings) -> Topology:
+    """Both operators over the parsed lines."""
+    return Topology(
+        codec=LogCodec(schema.load(SCHEMA)),
+        operators=(SEVERITY_MINUTES, SERVICE_MINUTES),
+        event_time="timestamp",
+        out_of_orderness_ms=settings.out_of_orderness_ms,
+        allowed_lateness_ms=settings.allowed_lateness_ms,
+        max_skew_ms=settings.max_skew_ms,
+    )

@@ -1,0 +1,19 @@
+"""All pipelines of the deployment, by name: what the sweeper finishes for the functions that own them."""
+
+import clickstream.topology
+import deployment
+import landing.topology
+import logs.topology
+from headrace.pipeline import Pipeline
+from headrace.settings import Settings
+
+
+def pipelines(settings: Settings) -> dict[str, Pipeline]:
+    """Pipelines like those of the functions, on the same stores."""
+    clicks, lines = clickstream.topology.topology(settings), logs.topology.topology(settings)
+    topologies_of = {
+        clickstream.topology.NAME: lambda _topic: clicks,
+        logs.topology.NAME: lambda _topic: lines,
+        landing.topology.NAME: landing.topology.topologies(settings),
+    }
+    return {name: deployment.pipeline(name, topology_of, settings) for name, topology_of in topologies_of.items()}

@@ -1,0 +1,33 @@
+"""What a sweep says: metrics for the alarms, log lines for the person paged."""
+
+from aws_lambda_powertools.metrics import MetricUnit
+from headrace.errors import PartitionsFailed
+from headrace.sweeper import Sweep
+from observability import logger, metrics
+
+
+def report(sweep: Sweep, removed: int) -> dict[str, int]:
+    """Log and count; the handler's answer.
+
+    Raises:
+        PartitionsFailed: some partitions could not be swept; the others were.
+    """
+    answer = {
+        "visited": sweep.visited,
+        "recovered": sweep.recovered,
+        "ticked": sweep.ticked,
+        "overtaken": sweep.overtaken,
+        "removed": removed,
+        "failed": len(sweep.failures),
+    }
+    metrics.add_metric("OutboxesRecovered", MetricUnit.Count, sweep.recovered)
+    metrics.add_metric("PartitionsTicked", MetricUnit.Count, sweep.ticked)
+    metrics.add_metric("LeftoversRemoved", MetricUnit.Count, removed)
+    metrics.add_metric("SweepFailures", MetricUnit.Count, len(sweep.failures))
+    metrics.add_metric("OldestOutboxAge", MetricUnit.Milliseconds, sweep.oldest_outbox_ms)
+    logger.info("swept", extra=answer)
+    for name, error in sweep.failures.items():
+        logger.error("partition not swept", extra={"checkpoint": name, "error": f"{type(error).__name__}: {error}"})
+    if sweep.failures:
+        raise PartitionsFailed(sweep.failures)
+    return answer

@@ -1,0 +1,200 @@
+"""What is kept of the events of a window: small mergeable states and how they grow.
+
+A state is plain data (numbers, strings, lists of them), so that it goes into a snapshot as it is. `add` is called
+once per record in offset order. Sums of floats are therefore added one by one in that order and in no other way:
+Python 3.12's `sum` compensates, which would make the result depend on where a batch was cut.
+"""
+
+from typing import Any, Protocol
+
+import msgspec
+from arro3.core import DataType
+
+State = Any
+"""Plain data; what it holds is the aggregate's own business."""
+
+MAX_INT64 = 2**63 - 1
+MIN_INT64 = -(2**63)
+
+
+class Aggregate(Protocol):
+    """One column of a windowed table."""
+
+    @property
+    def field(self) -> str | None:
+        """The field of the decoded value that `add` is given; None: it needs none."""
+        ...
+
+    def initial(self) -> State:
+        """The state of no events."""
+        ...
+
+    def add(self, state: State, value: Any, time_ms: int) -> State:
+        """The state with one more event; `value` is None where the record has none."""
+        ...
+
+    def merge(self, earlier: State, later: State) -> State:
+        """The state of both; every event of `later` comes after those of `earlier` in event time."""
+        ...
+
+    def result(self, state: State) -> Any:
+        """What readers see."""
+        ...
+
+    def result_type(self, field_type: DataType | None) -> DataType:
+        """The column's type, given the field's."""
+        ...
+
+
+class Count(msgspec.Struct, frozen=True):
+    """How many events."""
+
+    field: None = None
+
+    def initial(self) -> int:
+        """No events."""
+        return 0
+
+    def add(self, state: int, value: Any, time_ms: int) -> int:
+        """One more, whatever it holds."""
+        return state + 1
+
+    def merge(self, earlier: int, later: int) -> int:
+        """Both."""
+        return earlier + later
+
+    def result(self, state: int) -> int:
+        """The number of events."""
+        return state
+
+    def result_type(self, field_type: DataType | None) -> DataType:
+        """A 64-bit integer."""
+        return DataType.int64()
+
+
+class _OfField(msgspec.Struct, frozen=True):
+    """What the aggregates of one field share: no value is None (SQL's NULL), the result is the state."""
+
+    field: str
+    """The field to aggregate."""
+
+    def initial(self) -> State:
+        """No value yet."""
+        return None
+
+    def result(self, state: State) -> Any:
+        """The state itself."""
+        return state
+
+    def result_type(self, field_type: DataType | None) -> DataType:
+        """The field's own type."""
+        assert field_type is not None, f"{self} needs its field's type"  # noqa: S101 - the caller's bug, not input
+        return field_type
+
+
+class Sum(_OfField, frozen=True):
+    """Sum of a number field; integers saturate at 64 bits rather than block the partition."""
+
+    def add(self, state: Any, value: Any, time_ms: int) -> Any:
+        """Add, ignoring absent values."""
+        if value is None:
+            return state
+        return value if state is None else _saturated(state + value)
+
+    def merge(self, earlier: Any, later: Any) -> Any:
+        """Add the two sums."""
+        return self.add(earlier, later, 0)
+
+    def result_type(self, field_type: DataType | None) -> DataType:
+        """A 64-bit integer for integers, else a double."""
+        return DataType.int64() if DataType.is_integer(super().result_type(field_type)) else DataType.float64()
+
+
+class Min(_OfField, frozen=True):
+    """Smallest value of a field."""
+
+    def add(self, state: Any, value: Any, time_ms: int) -> Any:
+        """Keep the smaller one, ignoring absent values."""
+        if value is None:
+            return state
+        return value if state is None or value < state else state
+
+    def merge(self, earlier: Any, later: Any) -> Any:
+        """The smaller of the two."""
+        return self.add(earlier, later, 0)
+
+
+class Max(_OfField, frozen=True):
+    """Largest value of a field."""
+
+    def add(self, state: Any, value: Any, time_ms: int) -> Any:
+        """Keep the larger one, ignoring absent values."""
+        if value is None:
+            return state
+        return value if state is None or value > state else state
+
+    def merge(self, earlier: Any, later: Any) -> Any:
+        """The larger of the two."""
+        return self.add(earlier, later, 0)
+
+
+class Mean(_OfField, frozen=True):
+    """Arithmetic mean of a number field; the state is the sum and the number of values."""
+
+    def initial(self) -> State:
+        """Nothing added."""
+        return [0, 0]
+
+    def add(self, state: Any, value: Any, time_ms: int) -> Any:
+        """Add, ignoring absent values."""
+        return state if value is None else [_saturated(state[0] + value), state[1] + 1]
+
+    def merge(self, earlier: Any, later: Any) -> Any:
+        """Add sums and numbers."""
+        return [_saturated(earlier[0] + later[0]), earlier[1] + later[1]]
+
+    def result(self, state: Any) -> float | None:
+        """Sum over number; None without values."""
+        return state[0] / state[1] if state[1] else None
+
+    def result_type(self, field_type: DataType | None) -> DataType:
+        """A double."""
+        return DataType.float64()
+
+
+class First(_OfField, frozen=True):
+    """The field at the earliest event time; at equal times, of the lowest offset. State: time and value."""
+
+    def add(self, state: Any, value: Any, time_ms: int) -> Any:
+        """Keep the earlier one."""
+        return [time_ms, value] if state is None or time_ms < state[0] else state
+
+    def merge(self, earlier: Any, later: Any) -> Any:
+        """The earlier window's."""
+        return earlier
+
+    def result(self, state: Any) -> Any:
+        """The value without its time."""
+        return state[1]
+
+
+class Last(_OfField, frozen=True):
+    """The field at the latest event time; at equal times, of the highest offset. State: time and value."""
+
+    def add(self, state: Any, value: Any, time_ms: int) -> Any:
+        """Keep the later one."""
+        return [time_ms, value] if state is None or time_ms >= state[0] else state
+
+    def merge(self, earlier: Any, later: Any) -> Any:
+        """The later window's."""
+        return later
+
+    def result(self, state: Any) -> Any:
+        """The value without its time."""
+        return state[1]
+
+
+def _saturated(total: Any) -> Any:
+    if MIN_INT64 <= total <= MAX_INT64 or isinstance(total, float):
+        return total
+    return MAX_INT64 if total > 0 else MIN_INT64

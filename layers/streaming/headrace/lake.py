@@ -1,0 +1,170 @@
+"""Rows into columnar files, one per table and hour of event time, and the names that readers find them under.
+
+    lake/<pipeline>/<table>/date=2024-03-13/hour=10/<generation>-<topic>-<partition>-<version>-<n>.parquet
+
+The date and hour are UTC; `version` is the commit's, so a name belongs to one commit only.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+from typing import Any
+
+import msgspec
+from arro3.core import Array, DataType, Field, RecordBatch, Schema, Table, list_array, struct_array
+from arro3.io import write_parquet
+
+from headrace.errors import InvariantError
+from headrace.outbox import LAKE
+from headrace.records import Record
+
+HOUR_MS = 3_600_000
+MIN_TIME_MS = -62_135_596_800_000
+"""0001-01-01T00:00:00Z: the earliest hour that has a name."""
+MAX_TIME_MS = 253_402_300_799_999
+"""9999-12-31T23:59:59.999Z: the latest."""
+
+TIMESTAMP = DataType.timestamp("ms", tz="UTC")
+COMPLETENESS = "headrace.rows"
+"""Metadata key of every table: `complete` rows, or `partial` ones that readers merge by key over partitions."""
+
+_HEADER = [
+    Field("key", DataType.string(), nullable=False),
+    Field("value", DataType.binary(), nullable=True),
+]
+# Iceberg wants list items named `element`, not arrow's `item`.
+_HEADERS = DataType.list(Field("element", DataType.struct(_HEADER), nullable=False))
+
+RECORD_FIELDS = [
+    Field("_topic", DataType.string(), nullable=False),
+    Field("_partition", DataType.int32(), nullable=False),
+    Field("_offset", DataType.int64(), nullable=False),
+    Field("_timestamp_ms", DataType.int64(), nullable=False),
+    Field("_key", DataType.binary(), nullable=True),
+    Field("_headers", _HEADERS, nullable=False),
+]
+"""Columns that say where a row came from, for tables with a row per record."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SAFE_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+
+
+class LakeTable(msgspec.Struct, frozen=True):
+    """A table of the lake: where its files are and what their columns are."""
+
+    name: str
+    fields: tuple[Field, ...]
+    complete: bool
+    """Whether a row is the whole truth of its key, or a partial that readers merge over partitions."""
+
+    def schema(self) -> Schema:
+        """The files' schema, metadata included."""
+        rows = "complete" if self.complete else "partial"
+        return Schema(list(self.fields), metadata={COMPLETENESS: rows})
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """Rows of one table, by column, with the time that decides each row's hour."""
+
+    table: LakeTable
+    times_ms: Sequence[int]
+    columns: Sequence[Array]
+
+
+class LakeFile(msgspec.Struct, frozen=True):
+    """One encoded file: the rows of one table in one hour."""
+
+    table: str
+    hour_ms: int
+    content: bytes
+    rows: int
+
+
+def files(rows: Rows) -> Iterator[LakeFile]:
+    """Encode the rows, a Parquet file per hour of their times, hours ascending."""
+    batch = RecordBatch.from_arrays(list(rows.columns), schema=rows.table.schema())
+    hours = [time_ms // HOUR_MS for time_ms in rows.times_ms]
+    for hour, indices in sorted(_by_hour(hours).items()):
+        part = batch if len(indices) == len(hours) else batch.take(Array(indices, DataType.uint32()))
+        yield LakeFile(rows.table.name, hour * HOUR_MS, _parquet(part), len(indices))
+
+
+def _by_hour(hours: list[int]) -> dict[int, list[int]]:
+    if min(hours) == max(hours):
+        return {hours[0]: list(range(len(hours)))}
+    found: dict[int, list[int]] = {}
+    for index, hour in enumerate(hours):
+        found.setdefault(hour, []).append(index)
+    return found
+
+
+def _parquet(batch: RecordBatch) -> bytes:
+    buffer = io.BytesIO()
+    # zstd(1): against zstd(3) half the CPU time for 2 to 4 % more bytes.
+    write_parquet(Table.from_batches([batch]), buffer, compression="zstd(1)")
+    return buffer.getvalue()
+
+
+def column(values: list[Any], arrow_type: DataType) -> Array:
+    """An Arrow column of Python values; times are integers in the type's unit.
+
+    Raises:
+        OverflowError: a value does not fit the type.
+    """
+    if DataType.is_timestamp(arrow_type):
+        return Array(values, DataType.int64()).cast(arrow_type)
+    if DataType.is_date32(arrow_type):
+        return Array(values, DataType.int32()).cast(arrow_type)
+    if DataType.is_list(arrow_type):
+        return _list_column(values, arrow_type)
+    return Array(values, arrow_type)
+
+
+def _list_column(values: list[list[Any] | None], arrow_type: DataType) -> Array:
+    item_type = arrow_type.value_type
+    assert item_type is not None  # noqa: S101 - a list type has one
+    items = column([item for value in values for item in value or ()], item_type)
+    offsets = Array(list(accumulate((len(value or ()) for value in values), initial=0)), DataType.int32())
+    absent = Array([value is None for value in values], DataType.bool())
+    return list_array(offsets, items, type=arrow_type, mask=absent)
+
+
+def record_columns(records: Sequence[Record]) -> list[Array]:
+    """The columns of `RECORD_FIELDS`."""
+    return [
+        Array([record.topic for record in records], DataType.string()),
+        Array([record.partition for record in records], DataType.int32()),
+        Array([record.offset for record in records], DataType.int64()),
+        Array([record.timestamp_ms for record in records], DataType.int64()),
+        Array([record.key for record in records], DataType.binary()),
+        _header_column(records),
+    ]
+
+
+def _header_column(records: Sequence[Record]) -> Array:
+    headers = [record.headers for record in records]
+    offsets = Array(list(accumulate(map(len, headers), initial=0)), DataType.int32())
+    names = Array([name for pairs in headers for name, _ in pairs], DataType.string())
+    values = Array([value for pairs in headers for _, value in pairs], DataType.binary())
+    return list_array(offsets, struct_array([names, values], fields=_HEADER), type=_HEADERS)
+
+
+def final_key(
+    file: LakeFile, *, pipeline: str, generation: str, topic: str, partition: int, version: int, number: int
+) -> str:
+    """The key under which readers find the file.
+
+    It is unique: the last three numbers are partition, version and number whatever dashes the topic has, and a
+    commit's condition gives a version of a partition to one commit only.
+
+    Raises:
+        InvariantError: a name that Kafka itself would refuse; it could leave the table's folder.
+    """
+    for name in (pipeline, generation, topic, *file.table.split("/")):
+        if not _SAFE_NAME.fullmatch(name) or name in {".", ".."}:
+            raise InvariantError(f"{name!r} cannot be part of an object key")
+    hour = _EPOCH + timedelta(milliseconds=file.hour_ms)
+    folder = f"{LAKE}/{pipeline}/{file.table}/date={hour.date().isoformat()}/hour={hour.hour:02d}"
+    return f"{folder}/{generation}-{topic}-{partition}-{version}-{number}.parquet"

@@ -1,0 +1,312 @@
+"""One partition's turn: the only place that knows the order of effects.
+
+    1 load ─ 2 recover ─ 3 skip ─ 4 state, apply ─ 5 stage ─ 6 COMMIT ─ 7 publish ─ 8 answer
+
+Results are exact whatever is repeated, re-cut, delivered twice at once or killed half way, because
+
+- a record below the checkpoint's `next_offset` is never applied again (3);
+- every attempt stages under names of its own (5), and only one attempt per version can commit (6);
+- what was committed and not published is published before anything newer is committed (2), from immutable staged
+  objects to names that belong to that version alone (7);
+- success is answered only for what is published (8). The mapping's answer is all or nothing: naming single records
+  as failed would lose or reorder others, so a failed partition fails the batch and what was applied is skipped when
+  it comes again.
+"""
+
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from headrace import event, lake
+from headrace.checkpoint import Checkpoint, CheckpointKey, CheckpointStore, OutboxEntry
+from headrace.errors import (
+    CheckpointCorrupt,
+    CommitConflict,
+    FingerprintChanged,
+    ObjectMissing,
+    OffsetGap,
+    PartitionsFailed,
+    TopicRecreated,
+)
+from headrace.outbox import STAGING, STATE, Outbox
+from headrace.records import Record, TopicPartition
+from headrace.topology import Logic, Topology
+
+INLINE_STATE_BYTES = 4096
+"""Snapshots up to this size live in the checkpoint. DynamoDB bills a commit and its clear by the KB, S3 bills a
+snapshot by the request: about here the two cost the same."""
+INLINE_OUTBOX_ENTRIES = 100
+"""More outputs than this are listed in a staged manifest: a DynamoDB item ends at 400 KB."""
+COMMIT_ATTEMPTS = 2
+"""A turn that lost the race tries once more from the start, then leaves it to the mapping's retry."""
+
+Totals = Counter[str]
+"""What a turn or a batch did: `applied`, `dead`, `late`, `skipped`, `gaps`, `files`, `rows`."""
+
+
+class Pipeline:
+    """Applies batches of records to one pipeline's checkpoints and lake."""
+
+    def __init__(
+        self,
+        name: str,
+        topology_of: Callable[[str], Topology],
+        checkpoints: CheckpointStore,
+        outbox: Outbox,
+        *,
+        application: str = "headrace",
+        generation: str = "1",
+        gaps: Literal["allow", "forbid"] = "allow",
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        """Wire the pipeline.
+
+        Args:
+            name: of the pipeline: part of the checkpoints' identity and of the lake's folders.
+            topology_of: what to compute from a topic.
+            checkpoints: where progress is committed.
+            outbox: where outputs are staged and published.
+            application: of the deployment: part of the checkpoints' identity.
+            generation: a new one starts from nothing, beside the old one's results.
+            gaps: `forbid` makes an offset that is skipped over an error; `allow` counts it.
+            clock_ms: wall clock, epoch milliseconds; only idleness is measured by it.
+            new_id: a name that no other attempt ever has.
+        """
+        self.name = name
+        self._topology_of = topology_of
+        self._checkpoints = checkpoints
+        self._outbox = outbox
+        self._application = application
+        self._generation = generation
+        self._gaps = gaps
+        self._clock_ms = clock_ms
+        self._new_id = new_id
+
+    def handle(self, lambda_event: Mapping[str, Any] | bytes) -> Totals:
+        """Process one Lambda event.
+
+        Raises:
+            EventError: it is not a Kafka event.
+            InfrastructureError: the checkpoints cannot be loaded.
+            PartitionsFailed: some partitions failed, after the others were finished: the batch must come again.
+        """
+        partitions = event.decode(lambda_event)
+        keys = {place: self._key(place) for place in partitions}
+        loaded = self._checkpoints.load(list(keys.values()))  # 1: for all partitions together
+        totals: Totals = Counter()
+        failures: dict[str, Exception] = {}
+        for place, records in partitions.items():
+            try:
+                totals += self._turn(keys[place], records, loaded.get(keys[place]))
+            except Exception as error:  # noqa: BLE001 - one partition must not stop the others; raised below
+                failures[str(place)] = error
+        if failures:
+            raise PartitionsFailed(failures) from next(iter(failures.values()))
+        return totals
+
+    def recover(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Publish what was committed and not published; the checkpoint without its outbox.
+
+        Raises:
+            ObjectMissing: a staged object is gone: a person has to look, it is never skipped.
+            InfrastructureError: not everything could be copied; nothing newer may be committed.
+        """
+        if not checkpoint.pending:
+            return checkpoint
+        self._outbox.publish(self._entries(checkpoint))
+        # Only after every copy, and only at this version: a newer commit has an outbox of its own.
+        self._checkpoints.clear_outbox(checkpoint.key, checkpoint.version)
+        return checkpoint.published()
+
+    def tick(self, checkpoint: Checkpoint) -> bool:
+        """Close the open windows of a partition that is idle; whether there were any.
+
+        Raises:
+            CommitConflict: the partition is not idle after all: somebody committed meanwhile.
+        """
+        checkpoint = self.recover(checkpoint)
+        logic = self._logic(checkpoint)
+        if not logic.tick():
+            return False
+        self._commit_and_publish(checkpoint, logic, (), Counter(ticks=1))
+        return True
+
+    def _turn(self, key: CheckpointKey, records: Sequence[Record], loaded: Checkpoint | None) -> Totals:
+        checkpoint = loaded or _origin(key, records[0].offset)
+        for _ in range(COMMIT_ATTEMPTS):
+            checkpoint = self.recover(checkpoint)  # 2
+            fresh = _fresh(records, checkpoint)  # 3
+            if not fresh:
+                return Counter(skipped=len(records))
+            try:
+                logic = self._logic(checkpoint)  # 4
+                logic.apply(fresh)
+                facts = self._facts(checkpoint, fresh, logic)
+                written = self._commit_and_publish(checkpoint, logic, fresh, facts)  # 5, 6, 7
+            except (CommitConflict, ObjectMissing) as error:
+                checkpoint = self._overtaken(checkpoint, error)
+            else:
+                return facts + written + Counter(skipped=len(records) - len(fresh))  # 8
+        return self._lost(records, checkpoint)
+
+    def _overtaken(self, seen: Checkpoint, error: Exception) -> Checkpoint:
+        """The checkpoint that overtook this turn.
+
+        A snapshot that is gone means a newer checkpoint; where there is none, the error stands: state never starts
+        empty. A conflict may be with our own write whose answer got lost: the newer checkpoint tells.
+        """
+        stored = self._checkpoints.load([seen.key]).get(seen.key)
+        if stored is None or stored.version <= seen.version:
+            raise error
+        return stored
+
+    def _lost(self, records: Sequence[Record], checkpoint: Checkpoint) -> Totals:
+        """Success all the same if whoever was faster applied everything of ours; else the batch must come again."""
+        self.recover(checkpoint)
+        if _fresh(records, checkpoint):
+            raise CommitConflict(f"{checkpoint.key} was committed by others {COMMIT_ATTEMPTS} times during this turn")
+        return Counter(skipped=len(records))
+
+    def _logic(self, checkpoint: Checkpoint) -> Logic:
+        key = checkpoint.key
+        topology = self._topology_of(key.topic)
+        state = self._outbox.read(checkpoint.state_key) if checkpoint.state_key else checkpoint.state
+        if state is not None and checkpoint.fingerprint != topology.fingerprint():
+            raise FingerprintChanged(
+                f"{key}: the operators ({topology.fingerprint()}) are not those that made its open windows "
+                f"({checkpoint.fingerprint}): deploy them with a new generation"
+            )
+        return topology.build(TopicPartition(key.topic, key.partition), checkpoint.watermark_ms, state)
+
+    def _facts(self, checkpoint: Checkpoint, fresh: Sequence[Record], logic: Logic) -> Totals:
+        """What this turn adds to the books, apart from what it writes."""
+        gaps = fresh[-1].offset + 1 - checkpoint.next_offset - len(fresh)
+        if gaps and self._gaps == "forbid":
+            raise OffsetGap(
+                f"{checkpoint.key}: {gaps} offset(s) missing from {checkpoint.next_offset} to {fresh[-1].offset}"
+            )
+        return Counter(applied=logic.applied, dead=logic.dead, late=logic.late, gaps=gaps)
+
+    def _commit_and_publish(
+        self, checkpoint: Checkpoint, logic: Logic, fresh: Sequence[Record], facts: Totals
+    ) -> Totals:
+        effects = self._effects(checkpoint, logic)
+        if effects.objects:
+            # 5: immutable from here on. A turn never deletes them, whatever becomes of its commit.
+            self._outbox.stage(effects.objects)
+        committed = msgspec.structs.replace(
+            checkpoint,
+            version=checkpoint.version + 1,
+            next_offset=fresh[-1].offset + 1 if fresh else checkpoint.next_offset,
+            committed_at_ms=self._clock_ms(),
+            max_timestamp_ms=max(checkpoint.max_timestamp_ms, *(record.timestamp_ms for record in fresh), -1),
+            fingerprint=self._topology_of(checkpoint.key.topic).fingerprint(),
+            watermark_ms=logic.watermark_ms,
+            open_until_ms=logic.open_until_ms,
+            state=effects.state,
+            state_key=effects.state_key,
+            outbox=effects.outbox,
+            outbox_manifest=effects.manifest,
+            totals=dict(Counter(checkpoint.totals) + facts + effects.totals),
+        )
+        self._checkpoints.commit(committed, expected_version=checkpoint.version)  # 6: the only commit point
+        self.recover(committed)  # 7
+        return Counter(files=effects.totals["files"], rows=effects.totals["rows"])
+
+    def _effects(self, checkpoint: Checkpoint, logic: Logic) -> "_Effects":
+        effects = _Effects(state=logic.snapshot())
+        attempt = f"{STAGING}/{self._new_id()}"
+        entries = []
+        for number, file in enumerate(file for rows in logic.rows for file in lake.files(rows)):
+            entry = OutboxEntry(f"{attempt}/{number}", self._final_key(checkpoint, number, file))
+            entries.append(entry)
+            effects.objects[entry.staged_key] = file.content
+            effects.totals.update({"files": 1, "rows": file.rows, f"rows.{file.table}": file.rows})
+        if len(entries) > INLINE_OUTBOX_ENTRIES:
+            effects.manifest = f"{attempt}/manifest"
+            effects.objects[effects.manifest] = msgspec.json.encode(entries)
+        else:
+            effects.outbox = tuple(entries)
+        if effects.state is not None and len(effects.state) > INLINE_STATE_BYTES:
+            effects.state_key = f"{STATE}/{self._new_id()}"
+            effects.objects[effects.state_key] = effects.state
+            effects.state = None
+        return effects
+
+    def _entries(self, checkpoint: Checkpoint) -> Sequence[OutboxEntry]:
+        if checkpoint.outbox_manifest is None:
+            return checkpoint.outbox
+        return read_manifest(self._outbox, checkpoint.outbox_manifest)
+
+    def _final_key(self, checkpoint: Checkpoint, number: int, file: lake.LakeFile) -> str:
+        key = checkpoint.key
+        return lake.final_key(
+            file,
+            pipeline=key.pipeline,
+            generation=key.generation,
+            topic=key.topic,
+            partition=key.partition,
+            version=checkpoint.version + 1,
+            number=number,
+        )
+
+    def _key(self, place: TopicPartition) -> CheckpointKey:
+        return CheckpointKey(self._application, self.name, self._generation, place.topic, place.partition)
+
+
+class _Effects(msgspec.Struct):
+    """What a commit is about to make true."""
+
+    state: bytes | None
+    state_key: str | None = None
+    outbox: tuple[OutboxEntry, ...] = ()
+    manifest: str | None = None
+    objects: dict[str, bytes] = msgspec.field(default_factory=dict)
+    totals: Totals = msgspec.field(default_factory=Counter)
+
+
+def read_manifest(outbox: Outbox, key: str) -> Sequence[OutboxEntry]:
+    """The outputs that a staged manifest lists.
+
+    Raises:
+        ObjectMissing: it is gone.
+        CheckpointCorrupt: it cannot be read.
+    """
+    try:
+        return msgspec.json.decode(outbox.read(key), type=tuple[OutboxEntry, ...])
+    except msgspec.MsgspecError as error:
+        raise CheckpointCorrupt(f"the outbox manifest {key!r} cannot be read: {error}") from error
+
+
+def _origin(key: CheckpointKey, offset: int) -> Checkpoint:
+    """The checkpoint before the first commit: version 0, which no store holds."""
+    return Checkpoint(
+        key, 0, base_offset=offset, next_offset=offset, committed_at_ms=0, max_timestamp_ms=-1, fingerprint=""
+    )
+
+
+def _fresh(records: Sequence[Record], checkpoint: Checkpoint) -> Sequence[Record]:
+    """The records not applied yet, each offset once.
+
+    Raises:
+        TopicRecreated: an offset below the checkpoint's is newer than everything applied.
+    """
+    next_offset = checkpoint.next_offset
+    for record in records:
+        if record.offset >= next_offset:
+            break
+        if record.timestamp_ms > checkpoint.max_timestamp_ms:
+            raise TopicRecreated(
+                f"{checkpoint.key}: offset {record.offset} is below {next_offset} but newer than all that was applied: "
+                "the topic was deleted and made again; deploy with a new generation"
+            )
+    unique: dict[int, Record] = {}
+    for record in records:
+        if record.offset >= next_offset:
+            unique.setdefault(record.offset, record)
+    return list(unique.values())

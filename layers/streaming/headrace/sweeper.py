@@ -1,0 +1,94 @@
+"""What no record brings about: outputs of invocations that died, windows of partitions that fell silent.
+
+A partition is idle when nothing was applied for the idle time-out by the checkpoint's own clock (not by record
+timestamps: a backfill's are old) *and* nothing is left to read at the broker. Only then are its windows closed, by a
+tick, which is a commit like any other. Closing by wall clock during a backlog would split one correct row into
+several.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from headrace.checkpoint import Checkpoint, CheckpointCatalog
+from headrace.errors import CommitConflict, ConfigurationError
+from headrace.pipeline import Pipeline
+from headrace.records import TopicPartition
+
+
+class Log(Protocol):
+    """What the broker still has."""
+
+    def has_backlog(self, topic_partition: TopicPartition, next_offset: int) -> bool:
+        """Whether a record can be read at or after the offset."""
+        ...
+
+
+class Sweep(msgspec.Struct):
+    """What one sweep did, in partitions."""
+
+    visited: int = 0
+    recovered: int = 0
+    """Had outputs that were committed and not published; now they are."""
+    ticked: int = 0
+    """Were idle; their windows are closed."""
+    overtaken: int = 0
+    """Turned out not to be idle: an invocation committed meanwhile."""
+    oldest_outbox_ms: int = 0
+    """How long the oldest pending outbox had been waiting."""
+    failures: dict[str, Exception] = msgspec.field(default_factory=dict)
+    """Checkpoint to what went wrong with it."""
+
+
+class Sweeper:
+    """Visits every checkpoint of an application."""
+
+    def __init__(
+        self,
+        pipelines: Mapping[str, Pipeline],
+        catalog: CheckpointCatalog,
+        log: Log,
+        *,
+        application: str,
+        generation: str,
+        idle_timeout_ms: int,
+    ) -> None:
+        self._pipelines = pipelines
+        self._catalog = catalog
+        self._log = log
+        self._application = application
+        self._generation = generation
+        self._idle_timeout_ms = idle_timeout_ms
+
+    def sweep(self, now_ms: int) -> Sweep:
+        """Visit them all; a failure of one stops none of the others, and is in the answer."""
+        sweep = Sweep()
+        for checkpoint in self._catalog.checkpoints(self._application):
+            sweep.visited += 1
+            try:
+                self._visit(checkpoint, now_ms, sweep)
+            except CommitConflict:
+                sweep.overtaken += 1
+            except Exception as error:  # noqa: BLE001 - the others must be visited; the caller reports and raises
+                sweep.failures[str(checkpoint.key)] = error
+        return sweep
+
+    def _visit(self, checkpoint: Checkpoint, now_ms: int, sweep: Sweep) -> None:
+        pipeline = self._pipelines.get(checkpoint.key.pipeline)
+        if pipeline is None:
+            raise ConfigurationError(f"no pipeline is called {checkpoint.key.pipeline!r} in this deployment")
+        if checkpoint.pending:
+            sweep.oldest_outbox_ms = max(sweep.oldest_outbox_ms, now_ms - checkpoint.committed_at_ms)
+            checkpoint = pipeline.recover(checkpoint)
+            sweep.recovered += 1
+        if self._is_idle(checkpoint, now_ms) and pipeline.tick(checkpoint):
+            sweep.ticked += 1
+
+    def _is_idle(self, checkpoint: Checkpoint, now_ms: int) -> bool:
+        if checkpoint.open_until_ms is None or now_ms - checkpoint.committed_at_ms < self._idle_timeout_ms:
+            return False
+        if checkpoint.key.generation != self._generation:
+            return True  # Nobody reads for an old generation any more: what the topic still gets is not its business.
+        place = TopicPartition(checkpoint.key.topic, checkpoint.key.partition)
+        return not self._log.has_backlog(place, checkpoint.next_offset)

@@ -1,0 +1,246 @@
+"""What one pipeline computes from a partition, from payloads to rows: codec, event time, watermark, operators.
+
+    records ─► codec ─► event time, watermark before each ─► operators ─► rows, late records
+                 └─► poison                                      └─► state (snapshot)
+
+Pure: no I/O, no clock, no environment.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from operator import attrgetter
+
+import msgspec
+from arro3.core import Array, DataType, Field
+
+from headrace import lake, watermark
+from headrace.codec import Codec, Decoded, Value
+from headrace.errors import CheckpointCorrupt, ConfigurationError, PoisonError
+from headrace.lake import LakeTable, Rows
+from headrace.operators import Batch, LateRecord, Operator
+from headrace.records import Record, TopicPartition
+
+_VALUE = Field("value", DataType.binary(), nullable=True)
+DEAD_LETTERS = LakeTable(
+    "dead_letters",
+    (
+        Field("reason", DataType.string(), nullable=False),
+        Field("detail", DataType.string(), nullable=False),
+        _VALUE,
+        *lake.RECORD_FIELDS,
+    ),
+    complete=True,
+)
+"""Records that can never be processed, with everything that was sent."""
+LATE = LakeTable(
+    "late",
+    (
+        Field("operator", DataType.string(), nullable=False),
+        Field("event_time", lake.TIMESTAMP, nullable=False),
+        Field("window_start", lake.TIMESTAMP, nullable=False),
+        Field("window_end", lake.TIMESTAMP, nullable=False),
+        Field("watermark", lake.TIMESTAMP, nullable=False),
+        _VALUE,
+        *lake.RECORD_FIELDS,
+    ),
+    complete=True,
+)
+"""Records whose window had closed, once per operator that refused them."""
+
+
+class Topology(msgspec.Struct, frozen=True):
+    """The configuration of one pipeline's logic."""
+
+    codec: Codec
+    operators: tuple[Operator, ...]
+    event_time: str | None = None
+    """The timestamp field that says when the event happened; None, or null in a record: Kafka's timestamp."""
+    out_of_orderness_ms: int = 0
+    """How far behind the latest event time a record may be without being late."""
+    allowed_lateness_ms: int = 0
+    """How long a window stays open after the watermark passed its end."""
+    max_skew_ms: int = 300_000
+    """How far an event time may be ahead of Kafka's timestamp. Beyond it the record is a dead letter, so that one
+    bad clock does not close everybody's windows; on a CreateTime topic this compares the producer with itself."""
+
+    def fingerprint(self) -> str:
+        """A digest of everything that the stored state and its meaning depend on."""
+        settings = (self.event_time, self.out_of_orderness_ms, self.allowed_lateness_ms, self.max_skew_ms)
+        described = repr((type(self.codec).__name__, self.codec.schema, self.operators, settings))
+        return hashlib.sha256(described.encode()).hexdigest()[:16]
+
+    def build(self, place: TopicPartition, watermark_ms: int | None, state: bytes | None) -> "Logic":
+        """The logic at work on one partition, from the snapshot of the turn before.
+
+        Raises:
+            CheckpointCorrupt: the snapshot cannot be read.
+            SchemaError, ConfigurationError: an operator names a field that the codec does not have.
+        """
+        return Logic(self, place, watermark_ms, state)
+
+
+class Logic:
+    """One partition's turn without its effects. Apply or tick once, then read the results."""
+
+    def __init__(
+        self, topology: Topology, place: TopicPartition, watermark_ms: int | None, state: bytes | None
+    ) -> None:
+        self._topology = topology
+        self._clock = _EventClock(topology)
+        self._watermark_ms = watermark.BEFORE_ALL_MS if watermark_ms is None else watermark_ms
+        try:
+            states = _operator_states(state, len(topology.operators))
+            self._running = [
+                operator.build(topology.codec, place, topology.allowed_lateness_ms, operator_state)
+                for operator, operator_state in zip(topology.operators, states, strict=True)
+            ]
+        except msgspec.MsgspecError as error:
+            raise CheckpointCorrupt(f"the snapshot of {place} cannot be read: {error}") from error
+        self.rows: list[Rows] = []
+        """What became final."""
+        self.applied = 0
+        """Records that went through the operators."""
+        self.dead = 0
+        """Records that became dead letters."""
+        self.late = 0
+        """Rows of the late output."""
+
+    def apply(self, records: Sequence[Record]) -> None:
+        """Take the records in, in offset order."""
+        decoded = self._topology.codec.decode(records)
+        times_ms = self._clock.times_ms(decoded)
+        watermarks_ms = watermark.before_each(times_ms, self._watermark_ms, self._topology.out_of_orderness_ms)
+        batch = Batch(decoded.records, decoded.values, times_ms, watermarks_ms)
+        late = [record for running in self._running for record in running.apply(batch)]
+        self.applied, self.dead, self.late = len(batch.records), len(decoded.poison), len(late)
+        self._advance(watermarks_ms[-1])
+        if decoded.poison:
+            self.rows.append(_dead_letter_rows(decoded.poison))
+        if late:
+            self.rows.append(_late_rows(late))
+
+    def tick(self) -> bool:
+        """Close every open window by moving the watermark; whether there was one."""
+        open_until_ms = self.open_until_ms
+        if open_until_ms is None:
+            return False
+        self._advance(max(self._watermark_ms, open_until_ms))
+        return True
+
+    @property
+    def watermark_ms(self) -> int | None:
+        """The watermark now; None before the first event."""
+        return None if self._watermark_ms == watermark.BEFORE_ALL_MS else self._watermark_ms
+
+    @property
+    def open_until_ms(self) -> int | None:
+        """The watermark that would close every open window; None when none is open."""
+        return max((end for r in self._running if (end := r.open_until_ms()) is not None), default=None)
+
+    def snapshot(self) -> bytes | None:
+        """What is open, for the next turn; None when nothing is."""
+        states = [running.snapshot() for running in self._running]
+        return None if all(state is None for state in states) else msgspec.msgpack.encode(states)
+
+    def _advance(self, watermark_ms: int) -> None:
+        self._watermark_ms = watermark_ms
+        for running in self._running:
+            if (rows := running.close(watermark_ms)) is not None:
+                self.rows.append(rows)
+
+
+class _EventClock:
+    """When each record happened, and which records' clocks cannot be believed."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._field = topology.event_time
+        self._max_skew_ms = topology.max_skew_ms
+        self._ticks_per_ms = _ticks_per_ms(topology)
+
+    def times_ms(self, decoded: Decoded) -> list[int]:
+        """Event times of the readable records; those that are not to be believed are moved to the poison."""
+        times_ms = self._read(decoded.records, decoded.values)
+        if all(map(self._believable, times_ms, decoded.records)):
+            return times_ms
+        return self._sort_out(decoded, times_ms)
+
+    def _read(self, records: Sequence[Record], values: Sequence[Value]) -> list[int]:
+        if self._field is None:
+            return [record.timestamp_ms for record in records]
+        ticks = list(map(attrgetter(self._field), values))
+        if None in ticks:
+            return [
+                record.timestamp_ms if tick is None else tick // self._ticks_per_ms
+                for record, tick in zip(records, ticks, strict=True)
+            ]
+        return ticks if self._ticks_per_ms == 1 else [tick // self._ticks_per_ms for tick in ticks]
+
+    def _believable(self, time_ms: int, record: Record) -> bool:
+        # Kafka's own timestamp is -1 when the producer's message format had none.
+        limit_ms = record.timestamp_ms + self._max_skew_ms if record.timestamp_ms >= 0 else lake.MAX_TIME_MS
+        return lake.MIN_TIME_MS <= time_ms <= min(limit_ms, lake.MAX_TIME_MS)
+
+    def _sort_out(self, decoded: Decoded, times_ms: list[int]) -> list[int]:
+        kept = []
+        for record, value, time_ms in zip(decoded.records, decoded.values, times_ms, strict=True):
+            if self._believable(time_ms, record):
+                kept.append((record, value, time_ms))
+            else:
+                decoded.poison.append((record, self._disbelief(time_ms, record)))
+        decoded.records[:] = [record for record, _, _ in kept]
+        decoded.values[:] = [value for _, value, _ in kept]
+        return [time_ms for _, _, time_ms in kept]
+
+    def _disbelief(self, time_ms: int, record: Record) -> PoisonError:
+        if time_ms < lake.MIN_TIME_MS:
+            return PoisonError("time_out_of_range", f"event time {time_ms} ms is before the year 1")
+        return PoisonError(
+            "from_the_future",
+            f"event time {time_ms} ms is more than {self._max_skew_ms} ms after Kafka's {record.timestamp_ms} ms",
+        )
+
+
+def _ticks_per_ms(topology: Topology) -> int:
+    if topology.event_time is None:
+        return 1
+    (field,) = topology.codec.schema.project((topology.event_time,)).fields
+    if field.ticks_per_ms is None:
+        raise ConfigurationError(f"event time field {field.name!r} is not a timestamp-millis or timestamp-micros")
+    return field.ticks_per_ms
+
+
+def _operator_states(state: bytes | None, number: int) -> list[msgspec.Raw | None]:
+    if state is None:
+        return [None] * number
+    states: list[msgspec.Raw | None] = list(msgspec.msgpack.decode(state, type=list[msgspec.Raw]))
+    if len(states) != number:
+        raise CheckpointCorrupt(f"the snapshot has {len(states)} operators, not {number}")
+    return states
+
+
+def _dead_letter_rows(poison: Sequence[tuple[Record, PoisonError]]) -> Rows:
+    records = [record for record, _ in poison]
+    columns = [
+        Array([error.reason for _, error in poison], DataType.string()),
+        Array([error.detail for _, error in poison], DataType.string()),
+        Array([record.value for record in records], DataType.binary()),
+        *lake.record_columns(records),
+    ]
+    return Rows(DEAD_LETTERS, [_bucket_ms(record.timestamp_ms) for record in records], columns)
+
+
+def _late_rows(late: Sequence[LateRecord]) -> Rows:
+    records = [item.record for item in late]
+    times = ([getattr(item, name) for item in late] for name in ("time_ms", "start_ms", "end_ms", "watermark_ms"))
+    columns = [
+        Array([item.operator for item in late], DataType.string()),
+        *(lake.column(values, lake.TIMESTAMP) for values in times),
+        Array([record.value for record in records], DataType.binary()),
+        *lake.record_columns(records),
+    ]
+    return Rows(LATE, [item.time_ms for item in late], columns)
+
+
+def _bucket_ms(timestamp_ms: int) -> int:
+    """Kafka's timestamp, kept within the hours that have a name: a dead letter must always find its place."""
+    return min(max(timestamp_ms, lake.MIN_TIME_MS), lake.MAX_TIME_MS)
