@@ -4,11 +4,11 @@ import gc
 import os
 from collections.abc import Callable
 
-from headrace.pipeline import Pipeline
-from headrace.settings import Settings
-from headrace.topology import Topology
-
 import stores
+from headrace.settings import Settings
+
+from headrace.pipeline import Pipeline
+from headrace.topology import Topology
 
 
 def settings() -> Settings:

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import stores
 from arro3.io import read_parquet
-from headrace.outbox import LAKE, ObjectCatalog, Outbox
 from headrace.settings import Settings
+
+from headrace.outbox import LAKE, ObjectCatalog, Outbox
 
 Handler = Callable[[Any, Any], dict[str, int]]
 

@@ -4,6 +4,7 @@ import os
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
+
 from headrace.pipeline import Totals
 
 METRIC_OF = {

@@ -4,9 +4,8 @@ from typing import Any
 
 import deployment
 import dry_run
-from observability import logger, metrics, report
-
 from clickstream.topology import NAME, topology
+from observability import logger, metrics, report
 
 settings = deployment.settings()
 TOPOLOGY = topology(settings)

@@ -4,9 +4,8 @@ from typing import Any
 
 import deployment
 import dry_run
-from observability import logger, metrics, report
-
 from landing.topology import NAME, topologies
+from observability import logger, metrics, report
 
 settings = deployment.settings()
 pipeline = deployment.pipeline(NAME, topologies(settings), settings)

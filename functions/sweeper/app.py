@@ -3,13 +3,13 @@
 import time
 from typing import Any
 
-import deployment
 import stores
+
+import deployment
 from headrace import janitor
 from headrace.kafka import KafkaLog
 from headrace.sweeper import Sweeper
 from observability import logger, metrics
-
 from sweeper.pipelines import pipelines
 from sweeper.report import report
 

@@ -1,6 +1,7 @@
 """What a sweep says: metrics for the alarms, log lines for the person paged."""
 
 from aws_lambda_powertools.metrics import MetricUnit
+
 from headrace.errors import PartitionsFailed
 from headrace.sweeper import Sweep
 from observability import logger, metrics
