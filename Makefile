@@ -1,0 +1,61 @@
+# Everything that is done to this repository. `make help` lists the targets.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# The locked packages come from the registry; an interpreter never does.
+export UV_PYTHON_DOWNLOADS := never
+export SAM_CLI_TELEMETRY := 0
+
+BIN := .venv/bin
+SETUP := .venv/.made-at
+
+.PHONY: help setup demo test lint type format validate build build-host bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
+
+setup: $(SETUP) ## Make .venv with the headrace command and every tool, from uv.lock
+	@:
+
+# The stamp holds the place that .venv was made for: after a move its scripts still start the old one.
+MOVED := $(if $(filter $(CURDIR),$(shell cat $(SETUP) 2>/dev/null)),,moved)
+$(SETUP): uv.lock pyproject.toml layers/streaming/pyproject.toml emulator/pyproject.toml scripts/setup $(MOVED)
+	@scripts/setup
+
+.PHONY: moved
+moved:
+
+demo: setup ## Run the whole application on this machine and audit what came out
+	$(BIN)/headrace demo
+
+test: setup build-host ## Run all tests
+	$(BIN)/python -m pytest
+
+lint: setup ## Check style and formatting
+	$(BIN)/ruff check --output-format concise
+	$(BIN)/ruff format --check
+
+format: setup ## Format the sources
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix-only --quiet
+
+type: setup ## Check types
+	$(BIN)/mypy
+
+validate: setup ## Translate the template as deployed and lint the result; check the schemas
+	$(BIN)/python scripts/validate.py
+
+build: setup ## Build for Lambda (python3.13, arm64 and x86_64) and for this machine
+	$(BIN)/python scripts/build.py arm64 x86_64 host
+
+build-host: setup ## Build for this machine only: what the real-runtime mode runs
+	@$(BIN)/python scripts/build.py host --no-report
+
+bench: setup build-host ## Measure the handlers (JSON lines)
+	@$(BIN)/python tests/benchmark/run.py
+
+clean: ## Remove what was built, never .venv
+	rm -rf .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis
