@@ -5,9 +5,8 @@ import os
 from collections.abc import Callable
 
 import stores
-from headrace.settings import Settings
-
 from headrace.pipeline import Pipeline
+from headrace.settings import Settings
 from headrace.topology import Topology
 
 

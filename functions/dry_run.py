@@ -6,11 +6,12 @@ from functools import wraps
 from typing import Any
 
 import msgspec
-import stores
 from arro3.io import read_parquet
-from headrace.settings import Settings
 
-from headrace.outbox import LAKE, ObjectCatalog, Outbox
+import stores
+from headrace.lake import LAKE
+from headrace.outbox import ObjectCatalog, Outbox
+from headrace.settings import Settings
 
 Handler = Callable[[Any, Any], dict[str, int]]
 

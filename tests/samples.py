@@ -12,8 +12,8 @@ from arro3.io import read_parquet
 from headrace import schema
 from headrace.aggregates import Count, First, Last, Sum
 from headrace.codec import JsonCodec
+from headrace.lake import LAKE
 from headrace.operators import Land, Operator, Sessions, Tumbling
-from headrace.outbox import LAKE
 from headrace.records import Record
 from headrace.topology import Topology
 from headrace.windows import SessionWindows, TumblingWindows

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from headrace.settings import Settings
-
 from headrace import schema
 from headrace.aggregates import Count, First, Last, Sum
 from headrace.codec import JsonCodec
 from headrace.operators import Sessions, Tumbling
+from headrace.settings import Settings
 from headrace.topology import Topology
 from headrace.windows import SessionWindows, TumblingWindows
 

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from headrace.settings import Settings
-
 from headrace import schema
 from headrace.codec import Codec, JsonCodec, LogCodec, RawCodec
 from headrace.errors import ConfigurationError
 from headrace.operators import Land
+from headrace.settings import Settings
 from headrace.topology import Topology
 
 NAME = "landing"

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from headrace.settings import Settings
-
 from headrace import schema
 from headrace.aggregates import Count, Mean, Sum
 from headrace.codec import LogCodec
 from headrace.operators import Tumbling
+from headrace.settings import Settings
 from headrace.topology import Topology
 from headrace.windows import TumblingWindows
 

@@ -3,9 +3,8 @@
 import time
 from typing import Any
 
-import stores
-
 import deployment
+import stores
 from headrace import janitor
 from headrace.kafka import KafkaLog
 from headrace.sweeper import Sweeper

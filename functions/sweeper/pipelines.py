@@ -1,12 +1,11 @@
 """All pipelines of the deployment, by name: what the sweeper finishes for the functions that own them."""
 
-from headrace.settings import Settings
-
 import clickstream.topology
 import deployment
 import landing.topology
 import logs.topology
 from headrace.pipeline import Pipeline
+from headrace.settings import Settings
 
 
 def pipelines(settings: Settings) -> dict[str, Pipeline]:

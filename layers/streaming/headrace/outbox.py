@@ -14,7 +14,6 @@ from headrace.errors import ObjectMissing
 
 STAGING = "staging"
 STATE = "state"
-LAKE = "lake"
 
 
 class Outbox(Protocol):
@@ -45,7 +44,10 @@ class ObjectCatalog(Protocol):
     """Lists and deletes objects: for the janitor and for readers of the lake, never for a turn."""
 
     def keys(self, prefix: str, *, older_than_ms: int | None = None) -> Iterator[str]:
-        """Keys under the prefix, sorted; with `older_than_ms`, those last written before that epoch time."""
+        """Keys below the folder `prefix`, sorted; with `older_than_ms`, those last written before that epoch time.
+
+        The prefix ends at a `/`, given or not: `lake/a` has `lake/a/b`, not `lake/ab`.
+        """
         ...
 
     def delete(self, keys: Sequence[str]) -> None:
@@ -77,11 +79,12 @@ class MemoryOutbox:
 
     def keys(self, prefix: str, *, older_than_ms: int | None = None) -> Iterator[str]:
         """See `ObjectCatalog.keys`."""
+        folder = f"{prefix.rstrip('/')}/"
         with self._lock:
             found = sorted(
                 key
                 for key, (_, written_ms) in self._objects.items()
-                if key.startswith(prefix) and (older_than_ms is None or written_ms < older_than_ms)
+                if key.startswith(folder) and (older_than_ms is None or written_ms < older_than_ms)
             )
         yield from found
 

@@ -1,0 +1,148 @@
+"""AWS on this machine: moto's server in this process, with the bucket and the table that Headrace needs.
+
+For `headrace demo` and the tests. What it cannot show: AWS's latencies, throttling, IAM. Importing this
+module takes about two seconds of CPU (moto, flask): import it only where a server is started.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from http.client import HTTPConnection
+from types import TracebackType
+from typing import Any, Self
+
+import botocore.session
+from botocore.config import Config
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import BaseWSGIServer, make_server
+
+WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+HOST = "127.0.0.1"
+REGION = "eu-west-1"
+CREDENTIAL = "local"
+"""Access key and secret alike: the local server checks no signature."""
+POLL_INTERVAL_S = 0.05
+STOP_TIMEOUT_S = 10.0
+
+
+class LocalAws:
+    """A local AWS endpoint while the context is open; environment and configuration are left alone.
+
+    moto keeps its data per process: open one at a time; closing it forgets everything.
+    """
+
+    def __init__(self, bucket: str = "lake", table: str = "checkpoints") -> None:
+        self.bucket = bucket
+        """The bucket that exists while the context is open."""
+        self.table = table
+        """The checkpoint table that exists while the context is open."""
+        self._session = botocore.session.Session()
+        self._server: BaseWSGIServer | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """The server's address, `http://127.0.0.1:PORT`.
+
+        Raises:
+            RuntimeError: the context is not open.
+        """
+        if self._server is None:
+            raise RuntimeError("the local AWS server is not running")
+        return f"http://{HOST}:{self._server.server_port}"
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What a process needs in its environment so that all of its AWS clients talk to this server."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": CREDENTIAL,
+            "AWS_SECRET_ACCESS_KEY": CREDENTIAL,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+        }
+
+    def client(self, service: str, config: Config | None = None) -> Any:
+        """A low-level client of one service of this server, e.g. `dynamodb`."""
+        return self._session.create_client(
+            service,
+            config=config,
+            region_name=REGION,
+            endpoint_url=self.endpoint,
+            aws_access_key_id=CREDENTIAL,
+            aws_secret_access_key=CREDENTIAL,
+        )
+
+    def __enter__(self) -> Self:
+        app = _one_at_a_time(DomainDispatcherApplication(create_backend_app))
+        self._server = make_server(HOST, 0, app, threaded=True, request_handler=_QuietHandler)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(POLL_INTERVAL_S,), name="local-aws", daemon=True
+        )
+        self._thread.start()
+        try:
+            self._create_resources()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _create_resources(self) -> None:
+        self.client("s3").create_bucket(Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+        self.client("dynamodb").create_table(
+            TableName=self.table,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[
+                {"AttributeName": "pk", "AttributeType": "S"},
+                {"AttributeName": "partition", "AttributeType": "N"},
+            ],
+            KeySchema=[
+                {"AttributeName": "pk", "KeyType": "HASH"},
+                {"AttributeName": "partition", "KeyType": "RANGE"},
+            ],
+        )
+
+    def _stop(self) -> None:
+        if self._server is None or self._thread is None:
+            return
+        try:
+            _forget_everything(self._server.server_port)
+        finally:
+            self._server.shutdown()
+            self._thread.join(STOP_TIMEOUT_S)
+            self._server.server_close()
+            self._server = self._thread = None
+
+
+class _QuietHandler(MotoRequestHandler):
+    """Writes no line per request."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Log nothing."""
+
+
+def _one_at_a_time(app: WsgiApp) -> WsgiApp:
+    """The application behind one lock.
+
+    moto's handlers are not atomic: without the lock two threads can both win `attribute_not_exists`.
+    """
+    lock = threading.Lock()
+
+    def serialised(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        with lock:
+            return [b"".join(app(environ, start_response))]
+
+    return serialised
+
+
+def _forget_everything(port: int) -> None:
+    """Empty moto's process-wide memory, so that the next server starts without this one's data."""
+    connection = HTTPConnection(HOST, port, timeout=STOP_TIMEOUT_S)
+    connection.request("POST", "/moto-api/reset")
+    connection.getresponse().read()
+    connection.close()

@@ -1,0 +1,197 @@
+"""What the broker still has for a partition: the sweeper asks before it closes a window.
+
+Reads with `read_committed`: records of a transaction that is still open do not count as a backlog.
+"""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from headrace.errors import ConfigurationError, HeadraceError, InfrastructureError
+from headrace.records import TopicPartition
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer
+
+GROUP = "headrace-sweeper"
+"""librdkafka wants a group to read at all; nothing is ever committed for it."""
+TIMEOUT_S = 10.0
+CONNECTION_S = 240.0
+"""Age at which a connection is replaced; an IAM token lives for 900 s."""
+POLL_S = 0.5
+FETCH_WAIT_MS = 100
+QUEUE_BACKOFF_MS = 10
+RECONNECT_MS = 500
+LOG_CRITICAL = 2
+
+KafkaAuth = Literal["plaintext", "iam"]
+"""How to log in: not at all, or with MSK's IAM tokens over TLS."""
+
+
+class KafkaLog:
+    """The logs of one cluster. Not thread-safe. Connects when first asked; closes as a context manager.
+
+    A connection is replaced after a few minutes: a Lambda process sleeps between two sweeps, through which
+    neither its sockets nor its login token need to live.
+    """
+
+    def __init__(self, bootstrap_servers: str, auth: KafkaAuth, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._servers = bootstrap_servers
+        self._auth = auth
+        self._timeout_s = timeout_s
+        self._consumer: Consumer | None = None
+        self._opened_at_s = 0.0
+        self._last_error = "no answer"
+
+    def has_backlog(self, topic_partition: TopicPartition, next_offset: int) -> bool:
+        """Whether a record is left to read at or after the offset. Takes at most twice the timeout.
+
+        Raises:
+            ConfigurationError: the cluster has no such partition, or does not let us read it; no servers, AWS
+                region or credentials are configured.
+            InfrastructureError: no answer in time.
+        """
+        consumer = self._connected()
+        low, high = self._watermarks(consumer, topic_partition)
+        start = max(next_offset, low)  # what retention deleted is not left to read
+        # Offsets below the high watermark need not be records: compaction, transaction markers.
+        return start < high and self._finds_record(consumer, topic_partition, start)
+
+    def close(self) -> None:
+        """Close the connection, if there is one; the next question opens another."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _connected(self) -> "Consumer":
+        if self._consumer is not None and time.time() - self._opened_at_s < CONNECTION_S:
+            return self._consumer
+        self.close()
+        from confluent_kafka import Consumer, KafkaException  # noqa: PLC0415 - 50 ms that only the sweeper pays
+
+        self._last_error = "no answer"
+        settings = consumer_settings(self._servers, self._auth) | {"error_cb": self._remember}
+        try:
+            self._consumer = Consumer(settings)
+        except KafkaException as error:
+            raise ConfigurationError(f"cannot use Kafka at {self._servers!r}: {error}") from error
+        self._opened_at_s = time.time()
+        return self._consumer
+
+    def _watermarks(self, consumer: "Consumer", topic_partition: TopicPartition) -> tuple[int, int]:
+        from confluent_kafka import KafkaException  # noqa: PLC0415 - see above
+        from confluent_kafka import TopicPartition as Position  # noqa: PLC0415 - see above
+
+        try:
+            low, high = consumer.get_watermark_offsets(
+                Position(*topic_partition), timeout=self._timeout_s, cached=False
+            )
+        except KafkaException as error:
+            consumer.poll(0)  # hands the reason to `_remember`
+            raise self._error(error.args[0], topic_partition) from error
+        return low, high
+
+    def _finds_record(self, consumer: "Consumer", topic_partition: TopicPartition, start: int) -> bool:
+        from confluent_kafka import KafkaError  # noqa: PLC0415 - see above
+        from confluent_kafka import TopicPartition as Position  # noqa: PLC0415 - see above
+
+        consumer.assign([Position(*topic_partition, start)])
+        deadline = time.monotonic() + self._timeout_s
+        try:
+            while time.monotonic() < deadline:
+                message = consumer.poll(POLL_S)
+                if message is None or (message.topic(), message.partition()) != topic_partition:
+                    continue
+                error = message.error()
+                if error is None:
+                    return True
+                if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
+                    return False
+                self._remember(error)
+        finally:
+            consumer.unassign()
+        raise InfrastructureError(
+            f"Kafka at {self._servers} sent nothing of {topic_partition} from offset {start} in"
+            f" {self._timeout_s:g} s (last: {self._last_error})"
+        )
+
+    def _remember(self, error: Any) -> None:
+        self._last_error = error.str()
+
+    def _error(self, error: Any, topic_partition: TopicPartition) -> HeadraceError:
+        from confluent_kafka import KafkaError  # noqa: PLC0415 - see above
+
+        where = f"Kafka at {self._servers}"
+        unknown = {KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART}  # noqa: SLF001 - their public names
+        if error.code() in unknown:
+            return ConfigurationError(f"{where} has no partition {topic_partition}")
+        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            return ConfigurationError(f"{where} does not let us read {topic_partition}: {error.str()}")
+        return InfrastructureError(
+            f"{where} does not answer for {topic_partition}: {error.str()} (last: {self._last_error})"
+        )
+
+
+def consumer_settings(bootstrap_servers: str, auth: KafkaAuth) -> dict[str, Any]:
+    """Settings of librdkafka for reading without a group membership and without leaving a trace.
+
+    Raises:
+        ConfigurationError: there are no servers, or, for `iam`, no AWS region or credentials.
+    """
+    if not bootstrap_servers:
+        raise ConfigurationError("no Kafka servers are configured (HEADRACE_BOOTSTRAP_SERVERS)")
+    settings: dict[str, Any] = {
+        "bootstrap.servers": bootstrap_servers,
+        "group.id": GROUP,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
+        "isolation.level": "read_committed",
+        "auto.offset.reset": "earliest",  # retention passed the offset between question and fetch
+        "fetch.wait.max.ms": FETCH_WAIT_MS,
+        "queued.min.messages": 1,  # one record is the whole answer: do not read ahead
+        "fetch.queue.backoff.ms": QUEUE_BACKOFF_MS,  # else each new assignment waits a second
+        "reconnect.backoff.ms": RECONNECT_MS,
+        "log_level": LOG_CRITICAL,  # the rest reaches `error_cb`; by default it goes raw to stderr
+    }
+    if auth == "plaintext":
+        return settings
+    return settings | {
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanisms": "OAUTHBEARER",
+        "oauth_cb": _iam_token_source(),
+    }
+
+
+def _iam_token_source() -> Callable[[str], tuple[str, float]]:
+    """What librdkafka calls for each token: it wants the expiry in seconds, the signer has milliseconds."""
+    import botocore.session  # noqa: PLC0415 - only with `iam`
+    from aws_msk_iam_sasl_signer import MSKAuthTokenProvider  # noqa: PLC0415 - only with `iam`
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - only with `iam`
+
+    session = botocore.session.get_session()
+    region = session.get_config_variable("region")
+    if not region:
+        raise ConfigurationError("Kafka's IAM login needs an AWS region: AWS_DEFAULT_REGION is not set")
+
+    def token(_: str) -> tuple[str, float]:
+        text, expiry_ms = MSKAuthTokenProvider.generate_auth_token(region)
+        return text, expiry_ms / 1000
+
+    try:
+        # Inside of librdkafka's call a failure would cost 10 s and lose its reason.
+        if session.get_credentials() is None:
+            raise ConfigurationError("Kafka's IAM login found no AWS credentials")
+        token("")
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigurationError(f"Kafka's IAM login has no usable AWS credentials: {error}") from error
+    return token

@@ -1,0 +1,140 @@
+"""What a deployment says through the environment, read once and checked as a whole.
+
+An empty variable counts as unset, because templates pass empty parameters on. This module reads no file and
+opens no connection; whether a table or a bucket exists is found out by its first use.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import msgspec
+
+from headrace.errors import ConfigurationError
+
+PREFIX = "HEADRACE_"
+MEMORY = "memory:"
+MAX_DURATION_MS = 366 * 24 * 3_600_000
+"""The longest duration that is believed; more is a mistake in the unit."""
+
+CODEC_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=(raw|log|json:\w[\w.-]*\.avsc)", re.ASCII)
+HOST_AND_PORT = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment's choices; the defaults make a dry run."""
+
+    application: str = "headrace"
+    """HEADRACE_APPLICATION: whose checkpoints these are; several deployments may share a table."""
+    generation: str = "1"
+    """HEADRACE_GENERATION: a new one starts again at the mapping's starting position, with empty state."""
+    checkpoints: str = MEMORY
+    """HEADRACE_CHECKPOINTS: `memory:`, `file:DIR` or `dynamodb:TABLE`."""
+    lake: str = MEMORY
+    """HEADRACE_LAKE: `memory:`, `file:DIR` or `s3://BUCKET[/PREFIX]`."""
+    out_of_orderness_ms: int = 60_000
+    """HEADRACE_OUT_OF_ORDERNESS_MS: how far the watermark stays behind the newest event time."""
+    allowed_lateness_ms: int = 0
+    """HEADRACE_ALLOWED_LATENESS_MS: how long a window stays open after the watermark passed its end."""
+    max_skew_ms: int = 300_000
+    """HEADRACE_MAX_SKEW_MS: an event time further past its Kafka timestamp is a dead letter."""
+    session_gap_ms: int = 1_800_000
+    """HEADRACE_SESSION_GAP_MS: the silence after which a session has ended."""
+    gaps: Literal["allow", "forbid"] = "allow"
+    """HEADRACE_GAPS: whether offsets may be missing (compaction, transactions, filters)."""
+    landing_codecs: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """HEADRACE_LANDING_CODECS: topic to `json:FILE.avsc`, `log` or `raw`; others land as raw bytes."""
+    idle_timeout_ms: int = 300_000
+    """HEADRACE_IDLE_TIMEOUT_MS: the silence after which the sweeper closes a partition's windows."""
+    bootstrap_servers: str = ""
+    """HEADRACE_BOOTSTRAP_SERVERS: where the sweeper finds Kafka, `HOST:PORT[,HOST:PORT…]`."""
+    kafka_auth: Literal["plaintext", "iam"] = "iam"
+    """HEADRACE_KAFKA_AUTH: how the sweeper logs in."""
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing outlives the process: the handlers then print what they would have written."""
+        return self.checkpoints == self.lake == MEMORY
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
+        """The settings that the environment's variables make.
+
+        Raises:
+            ConfigurationError: every wrong variable with its value and what is allowed, in one line.
+        """
+        values: dict[str, object] = {}
+        problems: list[str] = []
+        for field, (parse, allowed) in _FIELDS.items():
+            variable = PREFIX + field.upper()
+            text = environ.get(variable, "")
+            if not text:
+                continue
+            try:
+                values[field] = parse(text)
+            except ValueError:
+                problems.append(f"{variable}={text!r} is not {allowed}")
+        settings = msgspec.convert(values, cls)
+        if not problems and (settings.checkpoints == MEMORY) != (settings.lake == MEMORY):
+            problems.append(
+                f"{PREFIX}CHECKPOINTS={settings.checkpoints!r} and {PREFIX}LAKE={settings.lake!r}:"
+                " both must be memory: (a dry run) or neither"
+            )
+        if problems:
+            raise ConfigurationError("; ".join(problems))
+        return settings
+
+
+def _matching(pattern: str) -> Callable[[str], str]:
+    compiled = re.compile(pattern)
+
+    def parse(text: str) -> str:
+        if not compiled.fullmatch(text):
+            raise ValueError(text)
+        return text
+
+    return parse
+
+
+def _duration_ms(least: int) -> tuple[Callable[[str], int], str]:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit()):
+            raise ValueError(text)
+        value = int(text)
+        if not least <= value <= MAX_DURATION_MS:
+            raise ValueError(text)
+        return value
+
+    return parse, f"a whole number of milliseconds from {least} to {MAX_DURATION_MS}"
+
+
+def _codecs(text: str) -> Mapping[str, str]:
+    matches = [CODEC_OF_TOPIC.fullmatch(part.strip()) for part in text.split(",")]
+    codecs = {match[1]: match[2] for match in matches if match}
+    if len(codecs) != len(matches):
+        raise ValueError(text)
+    return codecs
+
+
+_FIELDS: Mapping[str, tuple[Callable[[str], object], str]] = {
+    "application": (_matching(r"[A-Za-z0-9_-]{1,64}"), "1 to 64 letters, digits, '_' or '-'"),
+    "generation": (_matching(r"[a-z0-9_]{1,32}"), "1 to 32 small letters, digits or '_'"),
+    "checkpoints": (
+        _matching(r"memory:|file:.+|dynamodb:[A-Za-z0-9_.-]{3,255}"),
+        "memory:, file:DIR or dynamodb:TABLE",
+    ),
+    "lake": (
+        _matching(r"memory:|file:.+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?"),
+        "memory:, file:DIR or s3://BUCKET[/PREFIX]",
+    ),
+    "out_of_orderness_ms": _duration_ms(0),
+    "allowed_lateness_ms": _duration_ms(0),
+    "max_skew_ms": _duration_ms(0),
+    "session_gap_ms": _duration_ms(1),
+    "gaps": (_matching("allow|forbid"), "allow or forbid"),
+    "landing_codecs": (_codecs, "TOPIC=CODEC,… with each topic once and the codecs json:FILE.avsc, log, raw"),
+    "idle_timeout_ms": _duration_ms(1),
+    "bootstrap_servers": (_matching(rf"{HOST_AND_PORT}(,{HOST_AND_PORT})*"), "HOST:PORT[,HOST:PORT…]"),
+    "kafka_auth": (_matching("plaintext|iam"), "plaintext or iam"),
+}
+"""How each field's variable is read, and what it may be in words."""
