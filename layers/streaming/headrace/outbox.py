@@ -79,7 +79,7 @@ class MemoryOutbox:
 
     def keys(self, prefix: str, *, older_than_ms: int | None = None) -> Iterator[str]:
         """See `ObjectCatalog.keys`."""
-        folder = f"{prefix.rstrip('/')}/"
+        folder = f"{prefix.rstrip('/')}/" if prefix else ""
         with self._lock:
             found = sorted(
                 key

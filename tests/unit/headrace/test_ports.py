@@ -265,6 +265,10 @@ class TestOutbox:
         assert list(outbox.keys("")) == ["lake/y", "staging/x", "state/A", "state/a/z", "state/b"]
         assert list(outbox.keys("nothing/")) == []
 
+    def test_a_prefix_ends_at_a_folder(self, outbox):
+        outbox.stage(dict.fromkeys(["lake/a/b", "lake/ab/c"], b""))
+        assert list(outbox.keys("lake/a")) == list(outbox.keys("lake/a/")) == ["lake/a/b"]
+
     def test_only_old_objects_are_listed_when_asked(self, outbox):
         outbox.stage({"staging/a": b""})
         assert list(outbox.keys("staging/", older_than_ms=1_000)) == []

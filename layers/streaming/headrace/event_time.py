@@ -1,0 +1,119 @@
+"""The time that a payload states, as epoch milliseconds: from text or from a number of unstated unit.
+
+Text: RFC 3339, or the part of ISO 8601 that reads `YYYY-MM-DD[Thh:mm[:ss[.fraction]][zone]]` (a space for the
+`T`, a comma for the point), or an access log's `17/May/2015:10:05:03 +0000`. Without a zone it is UTC. A leap
+second (`:60`) is refused.
+
+Numbers, and text of at least nine digits, count from the epoch in a unit told by their size: below 1e11
+seconds, below 1e14 ms, below 1e17 µs, else ns. So seconds work until the year 5138, and ms, µs and ns before
+3 March 1973 are taken for a larger unit.
+
+Years are 1 to 9999. Parts of a millisecond are cut off, towards the past.
+"""
+
+import datetime as dt
+import functools
+import math
+import re
+from typing import Any
+
+from headrace.errors import PoisonError
+
+_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4})"
+    r"(?:[Tt :]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?"
+    r"( ?(?:[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?))?)?"
+)
+# Fewer digits may be a date without dashes (20150517).
+_EPOCH_TEXT = re.compile(r"-?[0-9]{9,21}(?:\.[0-9]{1,9})?")
+# Not the locale's: access logs are English everywhere.
+_MONTHS = {
+    name: n
+    for n, name in enumerate(
+        ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), start=1
+    )
+}
+_HOURS_MS = {f"{n:02}": n * 3_600_000 for n in range(24)}
+_MINUTES_MS = {f"{n:02}": n * 60_000 for n in range(60)}
+_SECONDS_MS = {f"{n:02}": n * 1_000 for n in range(60)}
+_DAY_MS = 86_400_000
+_EPOCH_DAY = dt.date(1970, 1, 1).toordinal()
+_EARLIEST_MS = (dt.date.min.toordinal() - _EPOCH_DAY) * _DAY_MS
+_LATEST_MS = (dt.date.max.toordinal() - _EPOCH_DAY + 1) * _DAY_MS - 1
+_SECONDS_BELOW, _MILLISECONDS_BELOW, _MICROSECONDS_BELOW = 10**11, 10**14, 10**17
+
+
+def event_time_ms(value: Any) -> int:
+    """Epoch milliseconds of a decoded JSON value (text or number) or of an access log's time.
+
+    Raises:
+        PoisonError: `invalid_time`: the value is neither form, no such day or time exists, or the year is
+            not between 1 and 9999.
+    """
+    try:
+        time_ms = _text_ms(value) if type(value) is str else _number_ms(value)
+    except (ValueError, KeyError, TypeError):
+        raise _invalid(value) from None
+    if not _EARLIEST_MS <= time_ms <= _LATEST_MS:
+        raise _invalid(value)
+    return time_ms
+
+
+def _invalid(value: Any) -> PoisonError:
+    shown = value[:40] if isinstance(value, str) else value
+    return PoisonError("invalid_time", f"{shown!a:.80} is not a time")
+
+
+def _text_ms(text: str) -> int:
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return _epoch_text_ms(text)
+    day, hour, minute, second, fraction, zone = match.groups()
+    time_ms = _midnight_ms(day)
+    if hour is not None:
+        time_ms += _HOURS_MS[hour] + _MINUTES_MS[minute] + _SECONDS_MS[second or "00"]
+    if fraction is not None:
+        time_ms += int((fraction + "00")[:3])
+    return time_ms if zone is None else time_ms - _offset_ms(zone)
+
+
+def _epoch_text_ms(text: str) -> int:
+    if _EPOCH_TEXT.fullmatch(text) is None:
+        raise ValueError(text)
+    return _number_ms(float(text) if "." in text else int(text))
+
+
+def _number_ms(value: Any) -> int:
+    if type(value) is int:
+        return value * 1000 if abs(value) < _SECONDS_BELOW else _without_unit_ms(value)
+    if type(value) is not float or not math.isfinite(value):
+        raise TypeError(value)
+    if abs(value) < _SECONDS_BELOW:
+        # To the microsecond first: 0.29 s are 289.99… ms as doubles.
+        return round(value * 1e6) // 1000
+    return _without_unit_ms(math.floor(value))
+
+
+def _without_unit_ms(number: int) -> int:
+    size = abs(number)
+    if size < _MILLISECONDS_BELOW:
+        return number
+    return number // (1_000 if size < _MICROSECONDS_BELOW else 1_000_000)
+
+
+# A log has few days and few zones, and each costs more than the rest of its line's time. Bounded, because a
+# hostile log has as many as it likes.
+@functools.lru_cache(maxsize=1024)
+def _midnight_ms(day: str) -> int:
+    if day[2] == "/":
+        day = f"{day[7:]}-{_MONTHS[day[3:6]]:02}-{day[:2]}"
+    return (dt.date.fromisoformat(day).toordinal() - _EPOCH_DAY) * _DAY_MS
+
+
+@functools.lru_cache(maxsize=256)
+def _offset_ms(zone: str) -> int:
+    sign, digits = zone.lstrip()[0], zone.lstrip()[1:].replace(":", "")
+    if sign in "Zz":
+        return 0
+    offset_ms = _HOURS_MS[digits[:2]] + _MINUTES_MS[digits[2:] or "00"]
+    return -offset_ms if sign == "-" else offset_ms
