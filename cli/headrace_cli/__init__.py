@@ -1,0 +1,1 @@
+"""The command `headrace`: everything about Headrace that one does at a terminal."""

@@ -1,0 +1,162 @@
+"""The demo's streams: the same for a seed, in the promised proportions."""
+
+import hashlib
+import json
+import time
+from collections import Counter, defaultdict
+from itertools import pairwise
+
+import pytest
+
+from headrace.errors import PoisonError
+from headrace.logs import parse
+from headrace_cli.bad_records import BAD_CLICKS, BAD_LOGS, LARGE_BYTES, ODD_CLICKS, ODD_LOGS
+from headrace_cli.generator import (
+    LATE_MS,
+    OUT_OF_ORDER_MS,
+    OUTAGE,
+    OUTAGE_SERVICE,
+    SPAN_MS,
+    clicks,
+    service_logs,
+)
+
+START_MS = 1_700_000_000_000
+RECORDS = 40_000
+GENERATORS = pytest.mark.parametrize("generate", [clicks, service_logs])
+
+
+def fingerprint(records):
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update(repr(tuple(record)).encode())
+    return digest.hexdigest()[:16]
+
+
+def good(records):
+    return [record for record in records if record.time_ms is not None]
+
+
+@pytest.fixture(scope="module")
+def click_records():
+    return list(clicks(RECORDS, 1, START_MS))
+
+
+@pytest.fixture(scope="module")
+def log_records():
+    return list(service_logs(RECORDS, 1, START_MS))
+
+
+@pytest.mark.parametrize(("generate", "expected"), [(clicks, "3db3ea7eec354c7a"), (service_logs, "addc53f5914dfdaa")])
+def test_a_seed_gives_the_same_stream_on_every_machine_and_python(generate, expected):
+    assert fingerprint(generate(5_000, 7, START_MS)) == expected
+
+
+@GENERATORS
+def test_another_seed_gives_another_stream(generate):
+    assert fingerprint(generate(500, 7, START_MS)) != fingerprint(generate(500, 8, START_MS))
+
+
+@GENERATORS
+@pytest.mark.parametrize("records", [0, 1, 2, 9, 10, 100, 1_234])
+def test_as_many_records_as_asked_for(generate, records):
+    assert sum(1 for _ in generate(records, 1, START_MS)) == records
+
+
+@pytest.mark.parametrize("records", [200, 5_000])
+@pytest.mark.parametrize(
+    ("generate", "kinds"), [(clicks, {**BAD_CLICKS, **ODD_CLICKS}), (service_logs, {**BAD_LOGS, **ODD_LOGS})]
+)
+def test_every_kind_of_bad_record_is_there(generate, kinds, records):
+    bad = [record for record in generate(records, 3, START_MS) if record.time_ms is None]
+    assert len(bad) >= len(kinds)
+    assert any(record.value is None and record.key for record in bad)
+    assert any(record.value == b"" for record in bad)
+    assert sum(len(record.headers) == 100 for record in bad) == 1
+    assert sum(len(record.value or b"") > LARGE_BYTES for record in bad) == 1
+
+
+def test_one_record_in_500_is_bad(click_records):
+    bad = [record for record in click_records if record.time_ms is None]
+    assert len(bad) == RECORDS * 0.002
+    assert sum(len(record.value or b"") > LARGE_BYTES for record in bad) == 1
+
+
+def test_good_clicks_are_what_the_schema_declares(click_records):
+    for record in good(click_records):
+        click = json.loads(record.value)
+        assert click["timestamp"] == record.time_ms
+        assert click["user_id"].encode() == record.key
+        assert {"page", "event_type"} <= click.keys()
+        assert ("value" in click) == (click["event_type"] in {"add_to_cart", "purchase"})
+        assert click.get("value", 0.25) % 0.25 == 0
+
+
+@pytest.mark.parametrize("stream", ["click_records", "log_records"])
+def test_times_ascend_except_for_a_little_disorder_and_few_late_ones(stream, request):
+    times = [record.time_ms for record in good(request.getfixturevalue(stream))]
+    newest, behind = 0, []
+    for time_ms in times:
+        newest = max(newest, time_ms)
+        behind.append(newest - time_ms)
+    late = sum(ms >= LATE_MS[0] - OUT_OF_ORDER_MS for ms in behind)
+    assert min(times) > START_MS - OUT_OF_ORDER_MS
+    assert max(times) < START_MS + SPAN_MS
+    assert 0.0005 < late / len(times) < 0.0015
+    assert 0.2 < sum(0 < ms <= OUT_OF_ORDER_MS for ms in behind) / len(times) < 0.35
+    assert sum(OUT_OF_ORDER_MS + 2000 < ms < LATE_MS[0] - OUT_OF_ORDER_MS for ms in behind) == 0
+    assert max(behind) < LATE_MS[1] + OUT_OF_ORDER_MS
+
+
+def test_users_come_back_after_more_than_a_session_gap(click_records):
+    by_user = defaultdict(list)
+    for record in good(click_records):
+        by_user[record.key].append(record.time_ms)
+    sessions = Counter()
+    for user, times in by_user.items():
+        ordered = sorted(times)
+        sessions[user] = 1 + sum(b - a > 1_800_000 for a, b in pairwise(ordered))
+    assert sum(count > 1 for count in sessions.values()) > len(sessions) / 3
+    assert max(sessions.values()) >= 4
+
+
+def test_pages_are_skewed_and_optional_and_unknown_fields_come_and_go(click_records):
+    values = [json.loads(record.value) for record in good(click_records)]
+    pages = Counter(value["page"] for value in values).most_common()
+    assert len(pages) == 60
+    assert pages[0][1] > 1.7 * pages[1][1] > 20 * pages[-1][1]
+    for name, least, most in [("platform", 0.8, 0.97), ("referrer", 0.01, 0.1), ("experiment", 0.005, 0.02)]:
+        assert least < sum(name in value for value in values) / len(values) < most
+
+
+def test_good_log_lines_parse_and_the_outage_shows_in_one_service_only(log_records):
+    events = [parse(record.value) for record in good(log_records)]
+    assert [event.timestamp for event in events] == [record.time_ms for record in good(log_records)]
+    assert 0.01 < sum(event.format == "combined" for event in events) / len(events) < 0.03
+    begin_ms, end_ms = (START_MS + int(part * SPAN_MS) for part in OUTAGE)
+
+    def error_ratio(service, *, out):
+        errors = [
+            event.is_error
+            for event in events
+            if event.service == service and (begin_ms <= event.timestamp < end_ms) == out
+        ]
+        return sum(errors) / len(errors)
+
+    assert error_ratio(OUTAGE_SERVICE, out=True) > 0.4
+    assert error_ratio(OUTAGE_SERVICE, out=False) < 0.03
+    assert error_ratio("catalog", out=True) < 0.06
+    assert len({event.service for event in events} - {None}) == 8
+
+
+@pytest.mark.parametrize("kind", sorted(BAD_LOGS.keys() - {"tombstone", "year_1970", "far_future"}))
+def test_bad_log_lines_are_poison(kind):
+    with pytest.raises(PoisonError):
+        parse(BAD_LOGS[kind](b"web", START_MS).value)
+
+
+@GENERATORS
+def test_fast_enough_not_to_be_what_the_demo_waits_for(generate):
+    """About 200,000 records per CPU second; the bound leaves room for a slow machine."""
+    started = time.process_time()
+    assert sum(1 for _ in generate(RECORDS, 1, START_MS)) / (time.process_time() - started) > 30_000
