@@ -50,7 +50,11 @@ def _lines(objects: ObjectCatalog, outbox: Outbox) -> Iterator[str]:
 
 
 def _readable(value: Any) -> Any:
-    """Bytes as text where they are text; else msgspec shows them in base64."""
+    """Bytes as text where they are text, headers too; else msgspec shows them in base64."""
+    if isinstance(value, list):
+        return [_readable(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _readable(item) for name, item in value.items()}
     if not isinstance(value, bytes):
         return value
     try:

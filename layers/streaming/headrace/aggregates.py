@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import msgspec
 from arro3.core import DataType
 
+from headrace.errors import ConfigurationError
+
 State = Any
 """Plain data; what it holds is the aggregate's own business."""
 
@@ -91,6 +93,12 @@ class _OfField(msgspec.Struct, frozen=True):
         assert field_type is not None, f"{self} needs its field's type"  # noqa: S101 - the caller's bug, not input
         return field_type
 
+    def _number(self, field_type: DataType | None) -> DataType:
+        found = _OfField.result_type(self, field_type)
+        if not DataType.is_numeric(found):
+            raise ConfigurationError(f"{type(self).__name__}({self.field!r}) needs a number field, not {found!r}")
+        return found
+
 
 class Sum(_OfField, frozen=True):
     """Sum of a number field; integers saturate at 64 bits rather than block the partition."""
@@ -107,7 +115,7 @@ class Sum(_OfField, frozen=True):
 
     def result_type(self, field_type: DataType | None) -> DataType:
         """A 64-bit integer for integers, else a double."""
-        return DataType.int64() if DataType.is_integer(super().result_type(field_type)) else DataType.float64()
+        return DataType.int64() if DataType.is_integer(self._number(field_type)) else DataType.float64()
 
 
 class Min(_OfField, frozen=True):
@@ -159,6 +167,7 @@ class Mean(_OfField, frozen=True):
 
     def result_type(self, field_type: DataType | None) -> DataType:
         """A double."""
+        self._number(field_type)
         return DataType.float64()
 
 
@@ -170,12 +179,12 @@ class First(_OfField, frozen=True):
         return [time_ms, value] if state is None or time_ms < state[0] else state
 
     def merge(self, earlier: Any, later: Any) -> Any:
-        """The earlier window's."""
-        return earlier
+        """The earlier window's, unless that had no events."""
+        return later if earlier is None else earlier
 
     def result(self, state: Any) -> Any:
-        """The value without its time."""
-        return state[1]
+        """The value without its time; None of no events."""
+        return None if state is None else state[1]
 
 
 class Last(_OfField, frozen=True):
@@ -186,12 +195,12 @@ class Last(_OfField, frozen=True):
         return [time_ms, value] if state is None or time_ms >= state[0] else state
 
     def merge(self, earlier: Any, later: Any) -> Any:
-        """The later window's."""
-        return later
+        """The later window's, unless that had no events."""
+        return earlier if later is None else later
 
     def result(self, state: Any) -> Any:
-        """The value without its time."""
-        return state[1]
+        """The value without its time; None of no events."""
+        return None if state is None else state[1]
 
 
 def _saturated(total: Any) -> Any:

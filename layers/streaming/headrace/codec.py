@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import msgspec
 from arro3.core import DataType
 
-from headrace import logs
+from headrace import json_object, logs
 from headrace.errors import PoisonError, SchemaError
 from headrace.records import Record
 from headrace.schema import Field, Schema
@@ -93,7 +93,7 @@ class JsonCodec:
 
     def _decode_leniently(self, record: Record, decoded: Decoded) -> None:
         try:
-            value = self._rescue(_json_object(record.value))
+            value = self._rescue(json_object.parse(_payload(record.value)))
         except PoisonError as poison:
             decoded.poison.append((record, poison))
         else:
@@ -155,7 +155,7 @@ class LogCodec:
         decoded = Decoded([], [], [])
         for record in records:
             try:
-                event = logs.parse(record.value or b"")
+                event = logs.parse(_payload(record.value))
             except PoisonError as poison:
                 decoded.poison.append((record, poison))
                 continue
@@ -172,30 +172,25 @@ def _rescuing(strict: type[msgspec.Struct]) -> type[msgspec.Struct]:
     return msgspec.defstruct(strict.__name__, [(RESCUED, str | None)], bases=(strict,), gc=False, kw_only=True)
 
 
-def _json_object(value: bytes | None) -> dict[str, Any]:
+def _payload(value: bytes | None) -> bytes:
     if value is None:
         raise PoisonError("tombstone", "the record has no value")
     if not value.strip():
-        raise PoisonError("empty", "the value has no bytes")
-    try:
-        fields = msgspec.json.decode(value)
-    except UnicodeDecodeError as error:
-        raise PoisonError("not_utf8", str(error)) from None
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise PoisonError("invalid_json", str(error)) from None
-    if not isinstance(fields, dict):
-        raise PoisonError("not_an_object", f"a JSON {type(fields).__name__}")
-    return fields
+        raise PoisonError("empty", "nothing but white space")
+    return value
 
 
 def _convert(raw: Any, field: Field) -> Any:
     if isinstance(raw, str) and field.ticks_per_ms is not None:
-        return _epoch(msgspec.convert(raw, datetime), field.ticks_per_ms)
+        raw = _epoch(msgspec.convert(raw, datetime), field.ticks_per_ms)
     return msgspec.convert(raw, field.value_type)
 
 
 def _epoch(moment: datetime, ticks_per_ms: int) -> int:
-    """Epoch milliseconds or microseconds; a text without a zone is taken as UTC."""
+    """Epoch milliseconds or microseconds, cut off to the past; a text without a zone is taken as UTC.
+
+    What is finer than a microsecond was rounded before.
+    """
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (aware - _EPOCH) // timedelta(microseconds=1000 // ticks_per_ms)
 

@@ -14,6 +14,8 @@ from headrace.records import Record, TopicPartition
 EVENT_SOURCES = ("aws:kafka", "SelfManagedKafka", "aws:SelfManagedKafka")
 """Values of `eventSource`: MSK's, self-managed Kafka's, and the latter as some of AWS's own samples write it."""
 
+_FIREHOSE_MARKERS = ("deliveryStreamArn", "sourceMSKArn")
+
 
 class _Envelope(msgspec.Struct, rename="camel", gc=False):
     event_source: str
@@ -50,18 +52,23 @@ def decode(event: Mapping[str, Any] | bytes) -> dict[TopicPartition, list[Record
 def _envelope(event: Mapping[str, Any] | bytes) -> _Envelope:
     try:
         return _decode_json(event) if isinstance(event, bytes) else msgspec.convert(event, _Envelope)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise _refusal(event, error) from None
 
 
 def _refusal(event: Mapping[str, Any] | bytes, error: Exception) -> EventError:
-    markers = ("deliveryStreamArn", "sourceMSKArn")
-    if any((m.encode() if isinstance(event, bytes) else m) in event for m in markers):
+    if _is_firehoses(event):
         return FirehoseEventError(
             "this is a Firehose transformation event for an MSK source, not an event source mapping's: "
             "attach the function to the topic with a Kafka event source mapping instead"
         )
     return EventError(f"not a Kafka event source mapping's event: {error}")
+
+
+def _is_firehoses(event: Any) -> bool:
+    if isinstance(event, bytes):
+        return any(marker.encode() in event for marker in _FIREHOSE_MARKERS)
+    return isinstance(event, Mapping) and any(marker in event for marker in _FIREHOSE_MARKERS)
 
 
 def _group(records: Sequence[Record], partitions: dict[TopicPartition, list[Record]]) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from headrace.errors import ConfigurationError, HeadraceError, InfrastructureError
+from headrace.errors import ConfigurationError, InfrastructureError
 from headrace.records import TopicPartition
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer
+    from confluent_kafka import Consumer, KafkaException
 
 GROUP = "headrace-sweeper"
 """librdkafka wants a group to read at all; nothing is ever committed for it."""
@@ -20,6 +20,7 @@ TIMEOUT_S = 10.0
 CONNECTION_S = 240.0
 """Age at which a connection is replaced; an IAM token lives for 900 s."""
 POLL_S = 0.5
+PAUSE_S = 0.1
 FETCH_WAIT_MS = 100
 QUEUE_BACKOFF_MS = 10
 RECONNECT_MS = 500
@@ -45,7 +46,7 @@ class KafkaLog:
         self._last_error = "no answer"
 
     def has_backlog(self, topic_partition: TopicPartition, next_offset: int) -> bool:
-        """Whether a record is left to read at or after the offset. Takes at most twice the timeout.
+        """Whether a record is left to read at or after the offset. Takes at most three times the timeout.
 
         Raises:
             ConfigurationError: the cluster has no such partition, or does not let us read it; no servers, AWS
@@ -91,14 +92,18 @@ class KafkaLog:
         from confluent_kafka import KafkaException  # noqa: PLC0415 - see above
         from confluent_kafka import TopicPartition as Position  # noqa: PLC0415 - see above
 
-        try:
-            low, high = consumer.get_watermark_offsets(
-                Position(*topic_partition), timeout=self._timeout_s, cached=False
-            )
-        except KafkaException as error:
-            consumer.poll(0)  # hands the reason to `_remember`
-            raise self._error(error.args[0], topic_partition) from error
-        return low, high
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                low, high = consumer.get_watermark_offsets(
+                    Position(*topic_partition), timeout=_left_s(deadline), cached=False
+                )
+            except KafkaException as error:
+                consumer.poll(0)  # hands the reason to `_remember`
+                self._raise_unless_passing(consumer, error, topic_partition, deadline)
+                time.sleep(PAUSE_S)
+            else:
+                return low, high
 
     def _finds_record(self, consumer: "Consumer", topic_partition: TopicPartition, start: int) -> bool:
         from confluent_kafka import KafkaError  # noqa: PLC0415 - see above
@@ -127,18 +132,41 @@ class KafkaLog:
     def _remember(self, error: Any) -> None:
         self._last_error = error.str()
 
-    def _error(self, error: Any, topic_partition: TopicPartition) -> HeadraceError:
+    def _raise_unless_passing(
+        self, consumer: "Consumer", failure: "KafkaException", topic_partition: TopicPartition, deadline: float
+    ) -> None:
+        """Return if the partition exists and its leader may soon be known again, as after a broker's restart."""
         from confluent_kafka import KafkaError  # noqa: PLC0415 - see above
 
-        where = f"Kafka at {self._servers}"
+        error, where = failure.args[0], f"Kafka at {self._servers}"
+        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            raise ConfigurationError(f"{where} does not let us read {topic_partition}: {error.str()}") from failure
+        # The client says "unknown" as well of a partition whose leader is away, or whose broker is.
         unknown = {KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART}  # noqa: SLF001 - their public names
         if error.code() in unknown:
-            return ConfigurationError(f"{where} has no partition {topic_partition}")
-        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-            return ConfigurationError(f"{where} does not let us read {topic_partition}: {error.str()}")
-        return InfrastructureError(
+            if self._is_absent(consumer, topic_partition):
+                raise ConfigurationError(f"{where} has no partition {topic_partition}") from failure
+            if time.monotonic() < deadline:
+                return
+        raise InfrastructureError(
             f"{where} does not answer for {topic_partition}: {error.str()} (last: {self._last_error})"
-        )
+        ) from failure
+
+    def _is_absent(self, consumer: "Consumer", topic_partition: TopicPartition) -> bool:
+        """Whether the cluster itself says that it has no such partition; no answer says nothing."""
+        from confluent_kafka import KafkaError, KafkaException  # noqa: PLC0415 - see above
+
+        try:
+            topic = consumer.list_topics(topic_partition.topic, timeout=self._timeout_s).topics[topic_partition.topic]
+        except KafkaException:
+            return False
+        if topic.error is not None:
+            return bool(topic.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART)
+        return topic_partition.partition not in topic.partitions
+
+
+def _left_s(deadline: float) -> float:
+    return max(0.1, deadline - time.monotonic())
 
 
 def consumer_settings(bootstrap_servers: str, auth: KafkaAuth) -> dict[str, Any]:

@@ -17,8 +17,10 @@ from arro3.core import Array, DataType, Field, RecordBatch, Schema, Table, list_
 from arro3.io import write_parquet
 
 from headrace.errors import InvariantError
-from headrace.outbox import LAKE
 from headrace.records import Record
+
+LAKE = "lake"
+"""First part of the key of everything that readers see."""
 
 HOUR_MS = 3_600_000
 MIN_TIME_MS = -62_135_596_800_000
@@ -49,6 +51,8 @@ RECORD_FIELDS = [
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SAFE_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+# A dash ends the generation in a file's name.
+_GENERATION = re.compile(r"[a-z0-9_]{1,32}")
 
 
 class LakeTable(msgspec.Struct, frozen=True):
@@ -156,15 +160,18 @@ def final_key(
 ) -> str:
     """The key under which readers find the file.
 
-    It is unique: the last three numbers are partition, version and number whatever dashes the topic has, and a
-    commit's condition gives a version of a partition to one commit only.
+    It is unique: the first dash ends the generation, the last three numbers are partition, version and number
+    whatever dashes the topic has, and a commit's condition gives a version of a partition to one commit only.
 
     Raises:
-        InvariantError: a name that Kafka itself would refuse; it could leave the table's folder.
+        InvariantError: a name that Kafka itself would refuse (it could leave the table's folder), or a generation of
+            anything but small letters, digits and underscores.
     """
-    for name in (pipeline, generation, topic, *file.table.split("/")):
+    for name in (pipeline, topic, *file.table.split("/")):
         if not _SAFE_NAME.fullmatch(name) or name in {".", ".."}:
             raise InvariantError(f"{name!r} cannot be part of an object key")
+    if not _GENERATION.fullmatch(generation):
+        raise InvariantError(f"generation {generation!r} cannot be part of an object key")
     hour = _EPOCH + timedelta(milliseconds=file.hour_ms)
     folder = f"{LAKE}/{pipeline}/{file.table}/date={hour.date().isoformat()}/hour={hour.hour:02d}"
     return f"{folder}/{generation}-{topic}-{partition}-{version}-{number}.parquet"

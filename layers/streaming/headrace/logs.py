@@ -25,13 +25,12 @@ from typing import Any
 
 import msgspec
 
+from headrace import json_object
 from headrace.errors import PoisonError
 from headrace.event_time import event_time_ms
 from headrace.log_fields import NAMES, canonical_level, error_flag, http_status, response_bytes, severity_of
 
 _MAX_BYTES = 1 << 20
-# Ours, because the interpreter's own limit depends on the caller's stack, and a line's fate must not.
-_MAX_NESTING = 64
 
 
 class LogEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -111,7 +110,6 @@ class _UsualLine(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 _USUAL = msgspec.json.Decoder(_UsualLine)
-_ANY = msgspec.json.Decoder()
 _RANKS = {name: rank for rank, name in enumerate(NAMES)}
 _NESTED = [(name, *name.split(".")) for name in NAMES if "." in name]
 
@@ -177,16 +175,7 @@ def _take_fields(members: dict[str, Any]) -> dict[str, Any]:
 
 
 def _members(line: bytes) -> dict[str, Any]:
-    try:
-        members: dict[str, Any] = _ANY.decode(line)
-    except UnicodeDecodeError as error:
-        raise _not_utf8(error) from None
-    except msgspec.DecodeError as error:
-        raise PoisonError("invalid_json", str(error)) from None
-    except RecursionError:
-        raise _too_nested() from None
-    if line.count(b"{") + line.count(b"[") > _MAX_NESTING and _nesting(members) > _MAX_NESTING:
-        raise _too_nested()
+    members = json_object.parse(line)
     for name, outer, inner in _NESTED:
         if outer in members:
             _lift(members, name, outer, inner)
@@ -200,19 +189,6 @@ def _lift(members: dict[str, Any], name: str, outer: str, inner: str) -> None:
         members[name] = group.pop(inner)
         if not group:
             del members[outer]
-
-
-def _nesting(value: Any) -> int:
-    depth, level = 0, [value]
-    while level:
-        containers = [v for v in level if isinstance(v, dict | list)]
-        depth += bool(containers)
-        level = [v for c in containers for v in (c.values() if isinstance(c, dict) else c)]
-    return depth
-
-
-def _too_nested() -> PoisonError:
-    return PoisonError("invalid_json", f"nested deeper than {_MAX_NESTING} levels")
 
 
 def _not_utf8(error: UnicodeDecodeError) -> PoisonError:
@@ -290,7 +266,8 @@ def _request_parts(request: str) -> tuple[str | None, str | None, str | None]:
 
 def _unreadable(line: bytes) -> PoisonError:
     try:
-        _ANY.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return PoisonError("unknown_format", f"neither JSON nor an access log: {line[:40]!a}")
-    return PoisonError("not_an_object", "JSON, but not an object")
+        json_object.parse(line)
+    except PoisonError as error:
+        if error.reason == "not_an_object":
+            return error
+    return PoisonError("unknown_format", f"neither JSON nor an access log: {line[:40]!a}")

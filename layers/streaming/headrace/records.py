@@ -56,8 +56,9 @@ class Record(
     """The record's key; None when absent or null."""
     value: bytes | None = None
     """The payload; None for a tombstone (null or absent)."""
-    raw_headers: list[dict[str, list[int] | None]] | None = None
-    """Headers as the event has them: one-key maps, bytes as integers that may be signed."""
+    raw_headers: list[dict[str, list[int] | bytes | None]] | None = None
+    """Headers as the event has them: one-key maps, bytes as integers that may be signed, or in base64 as AWS's Java
+    library writes them."""
     key_schema: SchemaMetadata | None = None
     """Registry facts about the key."""
     value_schema: SchemaMetadata | None = None
@@ -76,6 +77,6 @@ class Record(
         return tuple((name, _header_bytes(value)) for h in self.raw_headers for name, value in h.items())
 
 
-def _header_bytes(value: list[int] | None) -> bytes | None:
+def _header_bytes(value: list[int] | bytes | None) -> bytes | None:
     # Java bytes are signed: the event has -1 where the wire has 0xff.
-    return None if value is None else bytes(byte & 0xFF for byte in value)
+    return bytes(byte & 0xFF for byte in value) if isinstance(value, list) else value

@@ -7,6 +7,7 @@ Supported: null, boolean, int, long, float, double, bytes, string, enum, arrays 
 those, and the logical types date, timestamp-millis and timestamp-micros (Avro 1.12 specification).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,21 +21,30 @@ from headrace.errors import SchemaError
 
 _INT32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 _INT64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+_MAX_FLOAT32 = (2 - 2**-23) * 2.0**127
+# The years 1 to 9999: one value beyond makes DuckDB refuse its whole file.
+_MILLIS = Annotated[int, Meta(ge=-62_135_596_800_000, le=253_402_300_799_999)]
+_MICROS = Annotated[int, Meta(ge=-62_135_596_800_000_000, le=253_402_300_799_999_999)]
+_DAYS = Annotated[int, Meta(ge=-719_162, le=2_932_896)]
+# Beyond, the column would hold infinity.
+_FLOAT32 = Annotated[float, Meta(ge=-_MAX_FLOAT32, le=_MAX_FLOAT32)]
 
 _PRIMITIVES: dict[str, tuple[Any, DataType]] = {
     "boolean": (bool, DataType.bool()),
     "int": (_INT32, DataType.int32()),
     "long": (_INT64, DataType.int64()),
-    "float": (float, DataType.float32()),
+    "float": (_FLOAT32, DataType.float32()),
     "double": (float, DataType.float64()),
     "bytes": (bytes, DataType.binary()),
     "string": (str, DataType.string()),
 }
 _LOGICAL: dict[tuple[str, str], tuple[Any, DataType]] = {
-    ("int", "date"): (_INT32, DataType.date32()),
-    ("long", "timestamp-millis"): (_INT64, DataType.timestamp("ms", tz="UTC")),
-    ("long", "timestamp-micros"): (_INT64, DataType.timestamp("us", tz="UTC")),
+    ("int", "date"): (_DAYS, DataType.date32()),
+    ("long", "timestamp-millis"): (_MILLIS, DataType.timestamp("ms", tz="UTC")),
+    ("long", "timestamp-micros"): (_MICROS, DataType.timestamp("us", tz="UTC")),
 }
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -49,6 +59,8 @@ class Field(msgspec.Struct, frozen=True):
     """Whether a row can do without it: then an unusable value goes to `_rescued`, not to the dead letters."""
     default: Any = msgspec.NODEFAULT
     """What stands in for an absent field; NODEFAULT where it is required."""
+    declared: str = ""
+    """The Avro type as it was written, in canonical JSON: what identifies the field's meaning over releases."""
     ticks_per_ms: int | None = None
     """For timestamps, how many of the field's units are a millisecond; None for anything else."""
 
@@ -108,15 +120,23 @@ def parse(avsc: bytes | str) -> Schema:
         SchemaError: not JSON, not a record, or a type that has no column; the message names the field.
     """
     try:
-        definition = msgspec.json.decode(avsc)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return _record(msgspec.json.decode(avsc))
+    except (msgspec.MsgspecError, UnicodeError) as error:
         raise SchemaError(f"not JSON: {error}") from None
+    except RecursionError:
+        raise SchemaError("nested too deeply") from None
+
+
+def _record(definition: Any) -> Schema:
     if not isinstance(definition, dict) or definition.get("type") != "record":
         raise SchemaError("an Avro schema of type 'record' is needed")
     fields = definition.get("fields")
     if not isinstance(fields, list) or not fields:
         raise SchemaError("a record needs at least one field")
-    return Schema(str(definition.get("name", "Record")), tuple(_unique(_field(f) for f in fields)))
+    name = definition.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name.rpartition(".")[2]):
+        raise SchemaError(f"a record needs a name of letters, digits and underscores, not {name!r}")
+    return Schema(name.rpartition(".")[2], tuple(_unique(_field(f) for f in fields)))
 
 
 def _unique(fields: Any) -> list[Field]:
@@ -130,15 +150,20 @@ def _unique(fields: Any) -> list[Field]:
 
 def _field(definition: Any) -> Field:
     name = definition.get("name") if isinstance(definition, dict) else None
-    if not isinstance(name, str) or not name.isidentifier():
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise SchemaError(f"a field needs a name of letters, digits and underscores, not {name!r}")
     if name.startswith("_"):
         raise SchemaError(f"field {name!r}: names that start with an underscore are the lake's own columns")
     value_type, arrow_type, nullable = _type(name, definition.get("type"))
     default = definition.get("default", None if nullable else msgspec.NODEFAULT)
     if default is not msgspec.NODEFAULT:
-        _check_default(name, default, value_type)
-    return Field(name, value_type, arrow_type, nullable, default, _ticks_per_ms(arrow_type))
+        default = _default(name, default, value_type)
+    return Field(name, value_type, arrow_type, nullable, default, _declared(definition), _ticks_per_ms(arrow_type))
+
+
+def _declared(definition: Mapping[str, Any]) -> str:
+    meaning = {name: definition[name] for name in ("type", "default") if name in definition}
+    return msgspec.json.encode(meaning, order="sorted").decode()
 
 
 def _ticks_per_ms(arrow_type: DataType) -> int | None:
@@ -147,13 +172,24 @@ def _ticks_per_ms(arrow_type: DataType) -> int | None:
     return 1 if arrow_type.time_unit == "ms" else 1000
 
 
-def _check_default(name: str, default: Any, value_type: Any) -> None:
+def _default(name: str, default: Any, value_type: Any) -> Any:
+    if isinstance(default, str) and value_type in (bytes, bytes | None):
+        default = _bytes_of(name, default)
     try:
-        msgspec.convert(default, value_type)
+        value = msgspec.convert(default, value_type)
     except msgspec.ValidationError as error:
         raise SchemaError(f"field {name!r}: its default does not fit: {error}") from None
-    if isinstance(default, list | dict) and default:
+    if isinstance(value, list) and value:
         raise SchemaError(f"field {name!r}: a default of several values is not supported")
+    return value
+
+
+def _bytes_of(name: str, default: str) -> bytes:
+    # Avro writes default bytes as characters of these code points, not in base64.
+    try:
+        return default.encode("latin-1")
+    except UnicodeEncodeError:
+        raise SchemaError(f"field {name!r}: its default has a code point that is no byte") from None
 
 
 def _type(name: str, definition: Any) -> tuple[Any, DataType, bool]:
@@ -172,9 +208,11 @@ def _plain_type(name: str, definition: Any) -> tuple[Any, DataType]:
     kind = definition.get("type") if isinstance(definition, Mapping) else definition
     if isinstance(definition, Mapping):
         if kind == "enum":
-            return Literal[tuple(definition.get("symbols", ()))], DataType.string()
+            return _enum_type(name, definition.get("symbols")), DataType.string()
         if kind == "array":
             item_type, arrow_type = _plain_type(name, definition.get("items"))
+            if DataType.is_list(arrow_type):
+                raise SchemaError(f"field {name!r}: an array of arrays is not supported")
             return list[item_type], DataType.list(ArrowField("element", arrow_type, nullable=False))  # type: ignore[valid-type] # built at run time
         logical = definition.get("logicalType")
         if logical is not None:
@@ -184,3 +222,9 @@ def _plain_type(name: str, definition: Any) -> tuple[Any, DataType]:
     if not isinstance(kind, str) or kind not in _PRIMITIVES:
         raise SchemaError(f"field {name!r}: type {kind!r} is not supported")
     return _PRIMITIVES[kind]
+
+
+def _enum_type(name: str, symbols: Any) -> Any:
+    if not isinstance(symbols, list) or not symbols or not all(isinstance(symbol, str) for symbol in symbols):
+        raise SchemaError(f"field {name!r}: an enum needs a list of symbols, not {symbols!r}")
+    return Literal[tuple(symbols)]

@@ -2,7 +2,7 @@
 
 It is the maximum event time seen so far, in offset order, minus the out-of-orderness that the operator of the
 topic allows. It advances per record, not per batch, so that where a batch is cut changes nothing; and it never
-goes back, except that nothing can make it.
+goes back.
 """
 
 from collections.abc import Sequence

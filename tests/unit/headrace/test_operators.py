@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from samples import PER_PAGE, PER_USER, hit, record, topology
 
 from headrace.aggregates import Count, First, Last, Max, Mean, Min, Sum
+from headrace.codec import RawCodec
 from headrace.errors import CheckpointCorrupt, ConfigurationError, SchemaError
-from headrace.operators import Operator, Sessions, Tumbling
+from headrace.operators import Land, Operator, Sessions, Tumbling
 from headrace.records import Record, TopicPartition
 from headrace.topology import Logic, Topology
 from headrace.windows import SessionWindows, TumblingWindows
@@ -195,10 +196,13 @@ def test_an_event_time_far_ahead_of_the_broker_is_a_dead_letter_and_closes_nothi
     assert logic.watermark_ms == 1005
 
 
-@pytest.mark.parametrize(("at_ms", "reason"), [(-(2**62), "time_out_of_range"), (2**62, "from_the_future")])
-def test_an_event_time_without_an_hour_is_a_dead_letter(at_ms: int, reason: str) -> None:
+@pytest.mark.parametrize("at_ms", [-(2**62), 2**62])
+def test_an_event_time_without_an_hour_is_a_dead_letter(at_ms: int) -> None:
     tables = run(build(PER_PAGE), hit(0, at_ms))
-    assert picked(tables["dead_letters"], "reason") == [(reason,)]
+    assert picked(tables["dead_letters"], "reason") == [("invalid_field",)]
+    by_kafka_time = Topology(codec=RawCodec(), operators=(Land(),)).build(PLACE, None, None)
+    tables = run(by_kafka_time, record(0, b"x", timestamp_ms=at_ms))
+    assert picked(tables["dead_letters"], "reason") == [("time_out_of_range",)]
 
 
 def test_poison_keeps_its_bytes_key_and_place() -> None:

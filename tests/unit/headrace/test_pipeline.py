@@ -258,7 +258,7 @@ STEPS = st.lists(
 TIMES = st.lists(st.integers(0, 60), min_size=1, max_size=30)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(times=TIMES, steps=STEPS)
 def test_any_schedule_of_retries_crashes_and_zombies_gives_the_same_rows(
     times: list[int], steps: list[tuple[int, int, int | None, int | None]]

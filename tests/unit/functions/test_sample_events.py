@@ -1,0 +1,180 @@
+"""Each file in events/ through its real handler, in a process of its own, as a dry run: no store, no AWS, no broker."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+EVENTS = ROOT / "events"
+
+INVOKE = """
+import importlib, json, pathlib, sys, types
+function, event = sys.argv[1:]
+context = types.SimpleNamespace(
+    function_name=function, memory_limit_in_mb=512, invoked_function_arn="arn:aws:lambda", aws_request_id="1"
+)
+handler = importlib.import_module(f"{function}.app").lambda_handler
+print(json.dumps({"answer": handler(json.loads(pathlib.Path(event).read_text()), context)}))
+"""
+ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "PYTHONPATH": str(ROOT / "functions"),
+    "POWERTOOLS_TRACE_DISABLED": "true",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    # As the template sets them.
+    "HEADRACE_LANDING_CODECS": "clicks=json:clicks.avsc,logs=log",
+    "HEADRACE_BOOTSTRAP_SERVERS": "localhost:9098",
+}
+
+# File: applied, dead, late, and the rows of each table that has any.
+EXPECTED = {
+    "clickstream/basic": (22, 0, 0, {"clickstream/page_minutes": 17, "clickstream/sessions": 4}),
+    "clickstream/out_of_order": (
+        *(16, 0, 4),
+        {"clickstream/late": 4, "clickstream/page_minutes": 11, "clickstream/sessions": 2},
+    ),
+    "clickstream/bad_records": (
+        *(6, 16, 0),
+        {"clickstream/dead_letters": 16, "clickstream/page_minutes": 4, "clickstream/sessions": 2},
+    ),
+    "logs/json_lines": (
+        *(16, 1, 0),
+        {"logs/dead_letters": 1, "logs/service_minutes": 5, "logs/severity_minutes": 9},
+    ),
+    "logs/access_log": (
+        *(15, 1, 0),
+        {"logs/dead_letters": 1, "logs/service_minutes": 4, "logs/severity_minutes": 8},
+    ),
+    "landing/clicks": (8, 2, 0, {"landing/clicks": 8, "landing/dead_letters": 2}),
+    "landing/logs": (9, 1, 0, {"landing/logs": 9, "landing/dead_letters": 1}),
+    "landing/raw": (8, 0, 0, {"landing/shop.inventory-v1_raw": 8}),
+}
+
+
+def sample(name):
+    return json.loads((EVENTS / f"{name}.json").read_text())
+
+
+@cache
+def invoked(name):
+    """The handler's answer and the rows that it printed, by table."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", INVOKE, name.partition("/")[0], str(EVENTS / f"{name}.json")],
+        env=ENVIRONMENT,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    tables = {}
+    for line in lines:
+        if "table" in line:
+            tables.setdefault(line["table"], []).append(line["row"])
+    return lines[-1]["answer"], tables
+
+
+def test_every_file_is_in_the_table():
+    found = {str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.rglob("*.json")}
+    assert found == {*EXPECTED, "sweeper/schedule"}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_dry_run_prints_the_rows_and_answers_the_counts(name):
+    applied, dead, late, rows = EXPECTED[name]
+    answer, tables = invoked(name)
+    assert {table: len(found) for table, found in tables.items()} == rows
+    assert {key: answer[key] for key in ("applied", "dead", "late", "rows")} == {
+        "applied": applied,
+        "dead": dead,
+        "late": late,
+        "rows": sum(rows.values()),
+    }
+    assert (answer["skipped"], answer["gaps"]) == (0, 0)
+    assert applied + dead == sum(map(len, sample(name)["records"].values()))
+
+
+def test_basic_shows_visits_that_turn_into_sales():
+    _, tables = invoked("clickstream/basic")
+    assert {
+        "session_start": "2026-03-16T08:30:00Z",
+        "session_end": "2026-03-16T09:02:06Z",
+        "user_id": "ann",
+        "events": 6,
+        "first_page": "/",
+        "last_page": "/checkout",
+        "_topic": "clicks",
+        "_partition": 0,
+    } in tables["clickstream/sessions"]
+    sold = [row["value_sum"] for row in tables["clickstream/page_minutes"] if row["event_type"] == "purchase"]
+    assert sorted(sold) == [12.5, 79.9]
+
+
+def test_out_of_order_shows_what_is_late_and_what_is_not():
+    _, tables = invoked("clickstream/out_of_order")
+    late = Counter((row["operator"], json.loads(row["value"])["page"]) for row in tables["clickstream/late"])
+    assert late == {("page_minutes", "/help"): 3, ("sessions", "/help"): 1}
+    assert {"/sale", "/sale/7", "/about"} <= {row["page"] for row in tables["clickstream/page_minutes"]}
+
+
+def test_bad_records_are_bad_in_every_way():
+    _, tables = invoked("clickstream/bad_records")
+    assert Counter(row["reason"] for row in tables["clickstream/dead_letters"]) == {
+        "invalid_json": 5,
+        "empty": 2,
+        "invalid_field": 3,
+        "not_an_object": 2,
+        "from_the_future": 1,
+        "missing_field": 1,
+        "not_utf8": 1,
+        "tombstone": 1,
+    }
+
+
+def test_landing_rescues_what_the_schema_has_no_place_for():
+    _, tables = invoked("landing/clicks")
+    rescued = [json.loads(row["_rescued"]) for row in tables["landing/clicks"] if row["_rescued"]]
+    assert rescued == [{"campaign": "spring", "ab": {"checkout": "B"}}, {"value": "12,50"}]
+
+
+def test_a_sweep_of_an_empty_store_visits_nothing():
+    answer, tables = invoked("sweeper/schedule")
+    assert tables == {}
+    assert {"visited": 0, "failed": 0}.items() <= answer.items()
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_files_have_the_shape_that_msk_sends(name):
+    event = sample(name)
+    assert list(event) == ["eventSource", "eventSourceArn", "bootstrapServers", "records"]
+    assert event["eventSource"] == "aws:kafka"
+    assert len(event["records"]) > 1
+    assert sum(map(len, event["records"].values())) < 40
+    for place, records in event["records"].items():
+        assert {f"{record['topic']}-{record['partition']}" for record in records} == {place}
+        assert all(one["offset"] + 1 == next_one["offset"] for one, next_one in pairwise(records))
+        assert all(one["timestamp"] <= next_one["timestamp"] for one, next_one in pairwise(records))
+        for record in records:
+            check_shape(record)
+
+
+def check_shape(record):
+    always = {"topic": str, "partition": int, "offset": int, "timestamp": int, "timestampType": str, "headers": list}
+    assert {key: type(record[key]) for key in always} == always
+    assert record.keys() - always.keys() <= {"key", "value"}
+    assert record["timestampType"] == "LOG_APPEND_TIME"
+    for field in record.keys() & {"key", "value"}:
+        base64.b64decode(record[field], validate=True)
+    for header in record["headers"]:
+        ((_, data),) = header.items()
+        assert all(-128 <= byte <= 127 for byte in data)

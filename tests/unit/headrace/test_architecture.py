@@ -1,0 +1,187 @@
+"""Who may import whom: the rings of the library, read from its sources.
+
+    ring 0    errors, records                  import nothing of ours
+    ring 1    decoding, time, rows             pure: no I/O, no clock, no environment
+    ring 2    operators, stores as ports
+    ring 3    the order of effects
+    adapters  the world                        rings 0-2; nobody imports them but functions, command line and tests
+    edge      settings                         errors only
+
+The rows above the adapters may import their own ring and those within it.
+"""
+
+import ast
+import graphlib
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+LIBRARY = ROOT / "layers" / "streaming" / "headrace"
+
+RINGS = {
+    0: {"errors", "records"},
+    1: {
+        *("aggregates", "codec", "event", "event_time", "json_object", "lake", "log_fields", "logs", "schema"),
+        *("watermark", "windows"),
+    },
+    2: {"checkpoint", "operators", "outbox", "topology"},
+    3: {"janitor", "pipeline", "sweeper"},
+}
+ADAPTERS = {"dynamodb", "folder", "kafka", "objects"}
+EDGE = {"settings"}
+PLACED = {*RINGS[0], *RINGS[1], *RINGS[2], *RINGS[3], *ADAPTERS, *EDGE}
+
+SDKS = {"aws_msk_iam_sasl_signer", "boto3", "botocore", "confluent_kafka", "obstore", "s3transfer"}
+ROW_FORMATS = {"arro3", "msgspec"}
+"""What a module outside the adapters needs that Python does not have."""
+IMPURE = {
+    *("asyncio", "ctypes", "fcntl", "glob", "http", "locale", "logging", "multiprocessing", "os", "platform", "random"),
+    *("secrets", "select", "shutil", "signal", "socket", "ssl", "subprocess", "sys", "tempfile", "threading", "time"),
+    *("urllib", "uuid", "warnings"),
+}
+CLOCKS = {"now", "today", "utcnow", "time", "time_ns", "monotonic", "perf_counter"}
+READS_A_FILE = {"schema"}
+"""`schema.load` reads the .avsc files that are shipped with the code: for the purposes of purity they are code."""
+EMPTY_NAMES = {
+    "base",
+    "common",
+    "commons",
+    "helper",
+    "helpers",
+    "manager",
+    "managers",
+    "misc",
+    "shared",
+    "util",
+    "utils",
+}
+
+SOURCES = sorted(
+    path
+    for folder in ("layers/streaming/headrace", "functions", "emulator/kafka_esm", "cli/headrace_cli", "scripts")
+    for path in (ROOT / folder).rglob("*.py")
+)
+
+
+def parse(path):
+    return ast.parse(path.read_text(), str(path))
+
+
+def tree(module):
+    return parse(LIBRARY / f"{module}.py")
+
+
+def imports(syntax):
+    """Dotted names of all imports, those inside functions and type-checking blocks too."""
+    for node in ast.walk(syntax):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative imports hide the direction"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported_modules(module):
+    """The library's own modules that this one imports."""
+    parts = [name.split(".") for name in imports(tree(module))]
+    return {name[1] for name in parts if name[0] == "headrace"}
+
+
+def packages(path):
+    return {name.partition(".")[0] for name in imports(parse(path))}
+
+
+def within(ring):
+    return set().union(*(RINGS[number] for number in range(ring + 1)))
+
+
+def test_every_module_has_a_place():
+    """A new module needs a ring above; that decides what it may import."""
+    assert {path.stem for path in LIBRARY.rglob("*.py")} - {"__init__"} == PLACED
+    assert sum(map(len, [*RINGS.values(), ADAPTERS, EDGE])) == len(PLACED)
+
+
+def test_the_package_itself_imports_nothing():
+    """Importing one module must not cost what the others import."""
+    assert list(imports(parse(LIBRARY / "__init__.py"))) == []
+
+
+@pytest.mark.parametrize(("ring", "module"), [(ring, module) for ring in RINGS for module in sorted(RINGS[ring])])
+def test_rings_import_inwards(ring, module):
+    allowed = within(ring) if ring else set()
+    assert imported_modules(module) <= allowed
+
+
+@pytest.mark.parametrize("module", sorted(ADAPTERS))
+def test_adapters_know_ports_and_never_the_pipeline(module):
+    assert imported_modules(module) <= within(2) | ADAPTERS
+
+
+@pytest.mark.parametrize("module", sorted(EDGE))
+def test_settings_know_only_errors(module):
+    assert imported_modules(module) <= {"errors"}
+
+
+def test_no_modules_import_each_other_in_circles():
+    graphlib.TopologicalSorter({module: imported_modules(module) for module in PLACED}).prepare()
+
+
+@pytest.mark.parametrize("module", sorted(PLACED - ADAPTERS))
+def test_the_world_appears_only_in_adapters(module):
+    foreign = packages(LIBRARY / f"{module}.py") - sys.stdlib_module_names - {"headrace"}
+    assert foreign <= ROW_FORMATS
+
+
+@pytest.mark.parametrize("module", sorted(RINGS[0] | RINGS[1]))
+def test_the_inner_rings_are_pure(module):
+    """No file, no network, no clock, no environment, no randomness, no log."""
+    assert not packages(LIBRARY / f"{module}.py") & IMPURE
+    calls = [node.func for node in ast.walk(tree(module)) if isinstance(node, ast.Call)]
+    assert not {call.attr for call in calls if isinstance(call, ast.Attribute)} & CLOCKS
+    assert not {call.id for call in calls if isinstance(call, ast.Name)} & {"open", "print", "input"}
+
+
+@pytest.mark.parametrize("module", sorted(RINGS[0] | RINGS[1]))
+def test_only_the_schema_touches_files(module):
+    assert ("pathlib" in packages(LIBRARY / f"{module}.py")) is (module in READS_A_FILE)
+
+
+def folder_sources(folder):
+    found = [path for path in SOURCES if path.is_relative_to(ROOT / folder)]
+    assert found, f"{folder} has no sources"
+    return found
+
+
+def test_the_library_knows_nobody_outside():
+    for path in folder_sources("layers/streaming/headrace"):
+        outside = {"kafka_esm", "headrace_cli", "clickstream", "landing", "sweeper"} & packages(path)
+        assert not outside, path
+
+
+def test_the_emulator_knows_nothing_of_the_library():
+    """It works on any SAM template."""
+    for path in folder_sources("emulator/kafka_esm"):
+        assert not packages(path) & {"headrace", "headrace_cli"}, path
+        assert "headrace" not in path.read_text().lower(), path
+
+
+def test_functions_reach_the_world_through_adapters():
+    for path in folder_sources("functions"):
+        assert not packages(path) & (SDKS | {"kafka_esm", "headrace_cli"}), path
+
+
+def test_sources_are_searched_where_they_are():
+    """Else the tests below would pass over nothing."""
+    assert {path.parts[len(ROOT.parts)] for path in SOURCES} == {"layers", "functions", "emulator", "cli", "scripts"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_says_what_it_owns(path):
+    assert ast.get_docstring(parse(path)), "a module opens with a docstring"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_names_say_something(path):
+    assert not EMPTY_NAMES & {*path.relative_to(ROOT).parts, path.stem}
