@@ -7,6 +7,7 @@ The consumer belongs to one thread.
 """
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,14 @@ _LOG.propagate = False  # one line per connection attempt; the errors that matte
 _TIMEOUT_SECONDS = 5.0
 _PREFETCH_KILOBYTES = 16 * 1024
 _UNREACHABLE = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._TRANSPORT}  # noqa: SLF001 - public
+# A broker that has just started, or made its first group, looks for the groups it coordinates.
+_COORDINATOR_ABSENT = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError._WAIT_COORD,  # noqa: SLF001 - public
+}
+_COORDINATOR_PAUSE_SECONDS = 0.1
 _OUT_OF_RANGE = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}  # noqa: SLF001 - public
 
 
@@ -61,6 +70,10 @@ class TopicConsumer:
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": "error",
                 "enable.partition.eof": True,
+                # An assumption: AWS does not say what its pollers do with records of a transaction.
+                "isolation.level": "read_committed",
+                # No session is kept, but so long a commit waits for a broker that is away.
+                "session.timeout.ms": 6_000,
                 "fetch.wait.max.ms": 100,
                 # A single queue for all partitions: this bounds the memory of the mapping.
                 "queued.max.messages.kbytes": _PREFETCH_KILOBYTES,
@@ -136,6 +149,10 @@ class TopicConsumer:
 
     def _starting_offsets(self, numbers: list[int], start: Start) -> dict[int, int]:
         committed = self._call(self._consumer.committed, self._asked(numbers), timeout=_TIMEOUT_SECONDS)
+        for answer in committed:
+            # Taken for "never committed" it would start the group again from its beginning.
+            if answer.error is not None:
+                raise BrokerError(f"{answer.topic}-{answer.partition}: {answer.error.str()}: no committed offset")
         known = {answer.partition: answer.offset for answer in committed if answer.offset >= 0}
         unknown = [number for number in numbers if number not in known]
         return dict(sorted({**known, **self._first_offsets(unknown, start)}.items()))
@@ -202,10 +219,14 @@ class TopicConsumer:
         return OffsetLostError(self._topic, partition, offset, low)
 
     def _call(self, method: Any, *arguments: Any, **options: Any) -> Any:
-        try:
-            return method(*arguments, **options)
-        except KafkaException as problem:
-            error = problem.args[0]
-            if error.code() in _UNREACHABLE:
-                raise BrokerUnreachableError(self._servers, error.str()) from problem
-            raise BrokerError(f"{self._topic}: {error.str()}") from problem
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
+        while True:
+            try:
+                return method(*arguments, **options)
+            except KafkaException as problem:
+                error = problem.args[0]
+                if error.code() in _UNREACHABLE:
+                    raise BrokerUnreachableError(self._servers, error.str()) from problem
+                if error.code() not in _COORDINATOR_ABSENT or time.monotonic() > deadline:
+                    raise BrokerError(f"{self._topic}: {error.str()}") from problem
+            time.sleep(_COORDINATOR_PAUSE_SECONDS)

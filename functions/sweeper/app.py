@@ -22,6 +22,7 @@ sweeper = Sweeper(
     application=settings.application,
     generation=settings.generation,
     idle_timeout_ms=settings.idle_timeout_ms,
+    drain=settings.drain == "true",
 )
 
 

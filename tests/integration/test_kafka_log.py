@@ -63,21 +63,12 @@ def test_many_questions_need_one_connection_and_little_time(log):
 
 def test_an_old_connection_is_replaced(log, monkeypatch):
     assert log.has_backlog(CLICKS, 0)
-    first = log._consumer
+    first = dict(log._consumers)
     assert log.has_backlog(CLICKS, 0)
-    assert log._consumer is first
+    assert log._consumers == first
     monkeypatch.setattr(kafka, "CONNECTION_S", 0.0)
     assert log.has_backlog(CLICKS, 0)
-    assert log._consumer is not first
-
-
-def test_offsets_without_records_up_to_the_end_are_no_backlog(log):
-    """After compaction or a transaction's marker the high watermark is above the last record.
-
-    The mock cluster has neither: the second half of the answer is asked at the end of the partition.
-    """
-    assert log._finds_record(log._connected(), CLICKS, 3) is False
-    assert log._finds_record(log._connected(), CLICKS, 2) is True
+    assert not set(log._consumers.values()) & set(first.values())
 
 
 @pytest.mark.parametrize("place", [TopicPartition("nobody-made-me", 0), CLICKS._replace(partition=99)], ids=str)
@@ -137,8 +128,8 @@ def test_iam_without_credentials_or_region_is_a_named_error(monkeypatch):
         consumer_settings("broker:9098", "iam")
 
 
-def test_nothing_is_committed_and_transactions_are_respected():
+def test_nothing_is_ever_committed():
     settings = consumer_settings("broker:9092", "plaintext")
-    assert settings["isolation.level"] == "read_committed"
     assert settings["enable.auto.commit"] is False
+    assert settings["enable.auto.offset.store"] is False
     assert "oauth_cb" not in settings

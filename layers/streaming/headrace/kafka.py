@@ -1,6 +1,7 @@
 """What the broker still has for a partition: the sweeper asks before it closes a window.
 
-Reads with `read_committed`: records of a transaction that is still open do not count as a backlog.
+Records of a transaction that is still open count as a backlog, aborted ones and transaction markers do not. AWS does
+not say whether a mapping waits for transactions to end; closing windows under an open one would be wrong either way.
 """
 
 import time
@@ -26,6 +27,7 @@ QUEUE_BACKOFF_MS = 10
 RECONNECT_MS = 500
 LOG_CRITICAL = 2
 
+Isolation = Literal["read_committed", "read_uncommitted"]
 KafkaAuth = Literal["plaintext", "iam"]
 """How to log in: not at all, or with MSK's IAM tokens over TLS."""
 
@@ -41,29 +43,32 @@ class KafkaLog:
         self._servers = bootstrap_servers
         self._auth = auth
         self._timeout_s = timeout_s
-        self._consumer: Consumer | None = None
+        self._consumers: dict[Isolation, Consumer] = {}
         self._opened_at_s = 0.0
         self._last_error = "no answer"
 
     def has_backlog(self, topic_partition: TopicPartition, next_offset: int) -> bool:
-        """Whether a record is left to read at or after the offset. Takes at most three times the timeout.
+        """Whether a record is left to read at or after the offset. Takes at most five times the timeout.
 
         Raises:
             ConfigurationError: the cluster has no such partition, or does not let us read it; no servers, AWS
                 region or credentials are configured.
             InfrastructureError: no answer in time.
         """
-        consumer = self._connected()
-        low, high = self._watermarks(consumer, topic_partition)
+        low, high = self._watermarks(self._consumer("read_uncommitted"), topic_partition)
         start = max(next_offset, low)  # what retention deleted is not left to read
-        # Offsets below the high watermark need not be records: compaction, transaction markers.
-        return start < high and self._finds_record(consumer, topic_partition, start)
+        if start >= high:
+            return False
+        committed = self._consumer("read_committed")
+        _, stable = self._watermarks(committed, topic_partition)
+        # Between the last stable offset and the high watermark lie open transactions. Offsets below need not be
+        # records: compaction, aborted records, transaction markers.
+        return stable < high or self._finds_record(committed, topic_partition, start)
 
     def close(self) -> None:
-        """Close the connection, if there is one; the next question opens another."""
-        if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
+        """Close what is open; the next question connects anew."""
+        while self._consumers:
+            self._consumers.popitem()[1].close()
 
     def __enter__(self) -> Self:
         return self
@@ -73,20 +78,27 @@ class KafkaLog:
     ) -> None:
         self.close()
 
-    def _connected(self) -> "Consumer":
-        if self._consumer is not None and time.time() - self._opened_at_s < CONNECTION_S:
-            return self._consumer
-        self.close()
+    def _consumer(self, isolation: Isolation) -> "Consumer":
+        if time.time() - self._opened_at_s >= CONNECTION_S:
+            self.close()
+        if isolation not in self._consumers:
+            self._consumers[isolation] = self._connected(isolation)
+        return self._consumers[isolation]
+
+    def _connected(self, isolation: Isolation) -> "Consumer":
         from confluent_kafka import Consumer, KafkaException  # noqa: PLC0415 - 50 ms that only the sweeper pays
 
-        self._last_error = "no answer"
-        settings = consumer_settings(self._servers, self._auth) | {"error_cb": self._remember}
+        if not self._consumers:
+            self._last_error = "no answer"
+            self._opened_at_s = time.time()
+        settings = consumer_settings(self._servers, self._auth) | {
+            "isolation.level": isolation,
+            "error_cb": self._remember,
+        }
         try:
-            self._consumer = Consumer(settings)
+            return Consumer(settings)
         except KafkaException as error:
             raise ConfigurationError(f"cannot use Kafka at {self._servers!r}: {error}") from error
-        self._opened_at_s = time.time()
-        return self._consumer
 
     def _watermarks(self, consumer: "Consumer", topic_partition: TopicPartition) -> tuple[int, int]:
         from confluent_kafka import KafkaException  # noqa: PLC0415 - see above
@@ -183,7 +195,6 @@ def consumer_settings(bootstrap_servers: str, auth: KafkaAuth) -> dict[str, Any]
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "enable.partition.eof": True,
-        "isolation.level": "read_committed",
         "auto.offset.reset": "earliest",  # retention passed the offset between question and fetch
         "fetch.wait.max.ms": FETCH_WAIT_MS,
         "queued.min.messages": 1,  # one record is the whole answer: do not read ahead

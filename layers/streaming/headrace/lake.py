@@ -22,6 +22,9 @@ from headrace.records import Record
 LAKE = "lake"
 """First part of the key of everything that readers see."""
 
+LATE, DEAD_LETTERS = OWN_TABLES = ("late", "dead_letters")
+"""Tables that every pipeline has, whatever its topics."""
+
 HOUR_MS = 3_600_000
 MIN_TIME_MS = -62_135_596_800_000
 """0001-01-01T00:00:00Z: the earliest hour that has a name."""

@@ -46,6 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """HEADRACE_LANDING_CODECS: topic to `json:FILE.avsc`, `log` or `raw`; others land as raw bytes."""
     idle_timeout_ms: int = 300_000
     """HEADRACE_IDLE_TIMEOUT_MS: the silence after which the sweeper closes a partition's windows."""
+    drain: Literal["true", "false"] = "false"
+    """HEADRACE_DRAIN: `true` when nobody consumes any more: the sweeper then closes what is open for good."""
     bootstrap_servers: str = ""
     """HEADRACE_BOOTSTRAP_SERVERS: where the sweeper finds Kafka, `HOST:PORT[,HOST:PORT…]`."""
     kafka_auth: Literal["plaintext", "iam"] = "iam"
@@ -134,6 +136,7 @@ _FIELDS: Mapping[str, tuple[Callable[[str], object], str]] = {
     "gaps": (_matching("allow|forbid"), "allow or forbid"),
     "landing_codecs": (_codecs, "TOPIC=CODEC,… with each topic once and the codecs json:FILE.avsc, log, raw"),
     "idle_timeout_ms": _duration_ms(1),
+    "drain": (_matching("true|false"), "true or false"),
     "bootstrap_servers": (_matching(rf"{HOST_AND_PORT}(,{HOST_AND_PORT})*"), "HOST:PORT[,HOST:PORT…]"),
     "kafka_auth": (_matching("plaintext|iam"), "plaintext or iam"),
 }

@@ -53,13 +53,26 @@ class Sweeper:
         application: str,
         generation: str,
         idle_timeout_ms: int,
+        drain: bool = False,
     ) -> None:
+        """Wire the sweeper.
+
+        Args:
+            pipelines: by name, on the deployment's stores.
+            catalog: the checkpoints to visit.
+            log: what the broker still has.
+            application: whose checkpoints are visited.
+            generation: the one that is consumed now.
+            idle_timeout_ms: how long nothing was committed before a partition may be idle.
+            drain: nobody consumes any more: what the topic still gets is not this generation's business.
+        """
         self._pipelines = pipelines
         self._catalog = catalog
         self._log = log
         self._application = application
         self._generation = generation
         self._idle_timeout_ms = idle_timeout_ms
+        self._drain = drain
 
     def sweep(self, now_ms: int) -> Sweep:
         """Visit them all; a failure of one stops none of the others, and is in the answer."""
@@ -88,7 +101,7 @@ class Sweeper:
     def _is_idle(self, checkpoint: Checkpoint, now_ms: int) -> bool:
         if checkpoint.open_until_ms is None or now_ms - checkpoint.committed_at_ms < self._idle_timeout_ms:
             return False
-        if checkpoint.key.generation != self._generation:
-            return True  # Nobody reads for an old generation any more: what the topic still gets is not its business.
+        if self._drain or checkpoint.key.generation != self._generation:
+            return True  # Nobody reads for it any more: waiting for an empty backlog would be waiting for ever.
         place = TopicPartition(checkpoint.key.topic, checkpoint.key.partition)
         return not self._log.has_backlog(place, checkpoint.next_offset)

@@ -23,7 +23,7 @@ from headrace.records import Record, TopicPartition
 
 _VALUE = Field("value", DataType.binary(), nullable=True)
 DEAD_LETTERS = LakeTable(
-    "dead_letters",
+    lake.DEAD_LETTERS,
     (
         Field("reason", DataType.string(), nullable=False),
         Field("detail", DataType.string(), nullable=False),
@@ -34,7 +34,7 @@ DEAD_LETTERS = LakeTable(
 )
 """Records that can never be processed, with everything that was sent."""
 LATE = LakeTable(
-    "late",
+    lake.LATE,
     (
         Field("operator", DataType.string(), nullable=False),
         Field("event_time", lake.TIMESTAMP, nullable=False),
@@ -96,7 +96,7 @@ class Logic:
                 operator.build(topology.codec, place, topology.allowed_lateness_ms, operator_state)
                 for operator, operator_state in zip(topology.operators, states, strict=True)
             ]
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, ValueError) as error:
             raise CheckpointCorrupt(f"the snapshot of {place} cannot be read: {error}") from error
         self.rows: list[Rows] = []
         """What became final."""

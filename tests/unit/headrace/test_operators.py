@@ -239,6 +239,11 @@ def test_an_operator_over_an_unknown_field_is_refused() -> None:
         build(wrong)
 
 
+def test_a_topic_called_like_a_table_of_every_pipeline_is_not_landed() -> None:
+    with pytest.raises(ConfigurationError, match="'dead_letters' cannot be landed"):
+        topology(Land()).build(TopicPartition("dead_letters", 0), None, None)
+
+
 def test_the_fingerprint_follows_the_configuration() -> None:
     longer = Sessions("sessions", SessionWindows(gap_ms=11), PER_USER.key, PER_USER.aggregates)
     prints = {

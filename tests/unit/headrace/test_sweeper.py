@@ -104,6 +104,13 @@ def test_an_old_generation_is_finished_without_asking_the_broker() -> None:
     assert sweep(world, now_ms=MINUTE_MS, end_offset=10**9, generation="2").ticked == 1
 
 
+def test_a_drain_closes_windows_whatever_the_topic_still_gets() -> None:
+    world = World()
+    deliver(world.process(), FIRST)
+    assert sweep(world, now_ms=MINUTE_MS - 1, end_offset=10**9, drain=True).ticked == 0, "a batch may be under way"
+    assert sweep(world, now_ms=MINUTE_MS, end_offset=10**9, drain=True).ticked == 1
+
+
 def test_a_failure_of_one_partition_stops_none_of_the_others() -> None:
     world = World()
     deliver(world.process(), FIRST)
