@@ -74,7 +74,7 @@ class LocalAws:
         )
 
     def __enter__(self) -> Self:
-        app = _one_at_a_time(DomainDispatcherApplication(create_backend_app))
+        app = _one_at_a_time(_Dispatcher(create_backend_app))
         self._server = make_server(HOST, 0, app, threaded=True, request_handler=_QuietHandler)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(POLL_INTERVAL_S,), name="local-aws", daemon=True
@@ -124,6 +124,20 @@ class _QuietHandler(MotoRequestHandler):
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Log nothing."""
+
+
+class _Dispatcher(DomainDispatcherApplication):
+    """Remembers which service a host stands for: moto lists its own source folder for each request to find out."""
+
+    def __init__(self, create_app: Callable[..., Any]) -> None:
+        super().__init__(create_app)
+        self._backends: dict[str | None, Any] = {}
+
+    def get_backend_for_host(self, host: str | None) -> Any:
+        """The service of a host name."""
+        if host not in self._backends:
+            self._backends[host] = super().get_backend_for_host(host)
+        return self._backends[host]
 
 
 def _one_at_a_time(app: WsgiApp) -> WsgiApp:
