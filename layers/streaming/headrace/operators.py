@@ -8,6 +8,7 @@ A window closes when `watermark >= end + allowed lateness`; it is given out once
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -17,13 +18,14 @@ from arro3.core import DataType, Field
 from headrace import lake
 from headrace.aggregates import Aggregate, State
 from headrace.codec import RESCUED, Codec, Value
+from headrace.errors import ConfigurationError
 from headrace.lake import LakeTable, Rows
 from headrace.records import Record, TopicPartition
 from headrace.schema import Schema
 from headrace.windows import SessionWindows, TumblingWindows
 
-KeyValues = tuple[Any, ...]
-"""The values of an operator's key fields: hashable scalars."""
+Key = Any
+"""The value of an operator's key field, or a tuple of the values of several: hashable scalars."""
 
 Session = list[Any]
 """`[start, last event, state of each aggregate …]`: a plain list, so that it goes into a snapshot as it is."""
@@ -93,7 +95,13 @@ class Land(msgspec.Struct, frozen=True):
     """Every record a row: the codec's fields, what was rescued, and where it came from."""
 
     def build(self, codec: Codec, place: TopicPartition, lateness_ms: int, state: msgspec.Raw | None) -> Running:
-        """See `Operator.build`; landing keeps no state."""
+        """See `Operator.build`; landing keeps no state.
+
+        Raises:
+            ConfigurationError: the topic is called like a table that every pipeline has.
+        """
+        if place.topic in lake.OWN_TABLES:
+            raise ConfigurationError(f"topic {place.topic!r} cannot be landed: a table of its name has another use")
         return _RunningLand(codec, place.topic)
 
 
@@ -167,6 +175,7 @@ class _WindowRows:
     def __init__(
         self, operator: Tumbling | Sessions, bounds: tuple[str, str], schema: Schema, place: TopicPartition
     ) -> None:
+        self._key = operator.key
         self._aggregates = list(operator.aggregates.values())
         self._place = place
         fields = (
@@ -180,7 +189,7 @@ class _WindowRows:
         )
         self.table = LakeTable(operator.table, fields, operator.complete)
 
-    def of(self, windows: Sequence[tuple[int, int, KeyValues, Sequence[State]]]) -> Rows | None:
+    def of(self, windows: Sequence[tuple[int, int, Key, Sequence[State]]]) -> Rows | None:
         """Rows of `(start, end, key, states)`; None of none."""
         if not windows:
             return None
@@ -190,7 +199,7 @@ class _WindowRows:
             for aggregate, column in zip(self._aggregates, zip(*states, strict=True), strict=True)
         ]
         place: list[list[Any]] = [[value] * len(windows) for value in self._place]
-        values = [starts, ends, *map(list, zip(*keys, strict=True)), *results, *place]
+        values = [starts, ends, *_key_columns(keys, self._key), *results, *place]
         columns = [lake.column(v, field.type) for v, field in zip(values, self.table.fields, strict=True)]
         return Rows(self.table, starts, columns)
 
@@ -201,14 +210,14 @@ class _RunningTumbling:
         self._rows = rows
         self._size_ms = operator.window.size_ms
         self._closes_after_ms = operator.window.size_ms + lateness_ms
-        self._windows = _decode_state(state, dict[int, dict[KeyValues, list[Any]]])
+        self._windows = _decode_windows(state, _key_type(operator.key))
         self._initial = [aggregate.initial() for aggregate in operator.aggregates.values()]
 
     def apply(self, batch: Batch) -> list[LateRecord]:
         late = []
         windows, initial = self._windows, self._initial
         size_ms, closes_after_ms = self._size_ms, self._closes_after_ms
-        keys = zip(*batch.columns(self._operator.key), strict=True)
+        keys = _keys(batch, self._operator.key)
         adds = _adds(self._operator.aggregates.values(), batch)
         for index, (key, time_ms, watermark_ms) in enumerate(
             zip(keys, batch.times_ms, batch.watermarks_ms, strict=False)
@@ -248,6 +257,12 @@ class _RunningTumbling:
 
 
 class _RunningSessions:
+    """Sessions at work.
+
+    Those of the snapshot stay asleep, as bytes, until their key is seen again or their time is over: a batch meets a
+    part of them only, and decoding, walking, encoding and freeing all of them would take half of a turn's time.
+    """
+
     def __init__(self, operator: Sessions, rows: _WindowRows, lateness_ms: int, state: msgspec.Raw | None) -> None:
         self._operator = operator
         self._rows = rows
@@ -255,13 +270,15 @@ class _RunningSessions:
         self._closes_after_ms = operator.window.gap_ms + lateness_ms
         self._aggregates = list(operator.aggregates.values())
         self._initial = [aggregate.initial() for aggregate in self._aggregates]
-        self._open = _decode_state(state, dict[KeyValues, list[Session]])
-        self._closed: list[tuple[KeyValues, Session]] = []
+        keys, last_ms, asleep, self._awake = _decode_sessions(state, _key_type(operator.key))
+        self._asleep = dict(zip(keys, asleep, strict=True))
+        self._asleep_last_ms = dict(zip(keys, last_ms, strict=True))
+        self._closed: list[tuple[Key, Session]] = []
 
     def apply(self, batch: Batch) -> list[LateRecord]:
         late = []
         gap_ms = self._gap_ms
-        keys = zip(*batch.columns(self._operator.key), strict=True)
+        keys = _keys(batch, self._operator.key)
         adds = _adds(self._aggregates, batch, first_slot=STATES)
         for index, (key, time_ms, watermark_ms) in enumerate(
             zip(keys, batch.times_ms, batch.watermarks_ms, strict=False)
@@ -274,29 +291,39 @@ class _RunningSessions:
                 session[slot] = add(session[slot], column[index], time_ms)
         return late
 
-    def _session_for(self, key: KeyValues, time_ms: int, watermark_ms: int) -> Session | None:
+    def _session_for(self, key: Key, time_ms: int, watermark_ms: int) -> Session | None:
         """The open session that the event belongs to, made, extended or merged for it; None if it is late."""
-        sessions = self._open.get(key)
+        sessions = self._awake.get(key) or self._woken(key)
         if sessions is None:
             return self._started(key, time_ms, watermark_ms)
-        session: Session = sessions[0]
+        session = sessions[0]
+        last_ms = session[LAST]
         if (
             len(sessions) == 1
-            and session[START] <= time_ms <= session[LAST] + self._gap_ms
-            and session[LAST] + self._closes_after_ms > watermark_ms
+            and session[START] <= time_ms <= last_ms + self._gap_ms
+            and last_ms + self._closes_after_ms > watermark_ms
         ):
-            session[LAST] = max(session[LAST], time_ms)
+            if time_ms > last_ms:
+                session[LAST] = time_ms
             return session
         return self._merged(key, sessions, time_ms, watermark_ms)
 
-    def _started(self, key: KeyValues, time_ms: int, watermark_ms: int) -> Session | None:
+    def _woken(self, key: Key) -> list[Session] | None:
+        asleep = self._asleep.pop(key, None)
+        if asleep is None:
+            return None
+        del self._asleep_last_ms[key]
+        sessions = self._awake[key] = [_decode_session(asleep)]
+        return sessions
+
+    def _started(self, key: Key, time_ms: int, watermark_ms: int) -> Session | None:
         if time_ms + self._closes_after_ms <= watermark_ms:
             return None
         session: Session = [time_ms, time_ms, *self._initial]
-        self._open.setdefault(key, []).append(session)
+        self._awake.setdefault(key, []).append(session)
         return session
 
-    def _merged(self, key: KeyValues, sessions: list[Session], time_ms: int, watermark_ms: int) -> Session | None:
+    def _merged(self, key: Key, sessions: list[Session], time_ms: int, watermark_ms: int) -> Session | None:
         """An event can touch two sessions at most, one on each side: open ones of a key lie over a gap apart."""
         self._retire(key, sessions, watermark_ms)
         touching = [s for s in sessions if s[START] - self._gap_ms <= time_ms <= s[LAST] + self._gap_ms]
@@ -312,19 +339,21 @@ class _RunningSessions:
         session[LAST] = max(session[LAST], time_ms)
         return session
 
-    def _retire(self, key: KeyValues, sessions: list[Session], watermark_ms: int) -> None:
+    def _retire(self, key: Key, sessions: list[Session], watermark_ms: int) -> None:
         still_open = [s for s in sessions if s[LAST] + self._closes_after_ms > watermark_ms]
         if len(still_open) < len(sessions):
             self._closed += [(key, s) for s in sessions if s[LAST] + self._closes_after_ms <= watermark_ms]
             sessions[:] = still_open
         if not sessions:
-            del self._open[key]
+            del self._awake[key]
 
     def close(self, watermark_ms: int) -> Rows | None:
         newest_closed_ms = watermark_ms - self._closes_after_ms
+        for key in [key for key, last_ms in self._asleep_last_ms.items() if last_ms <= newest_closed_ms]:
+            self._woken(key)
         candidates = [
             (key, sessions)
-            for key, sessions in self._open.items()
+            for key, sessions in self._awake.items()
             if sessions[0][LAST] <= newest_closed_ms or len(sessions) > 1
         ]
         for key, sessions in candidates:
@@ -333,11 +362,21 @@ class _RunningSessions:
         return self._rows.of([(s[START], s[LAST] + self._gap_ms, key, s[STATES:]) for key, s in closed])
 
     def open_until_ms(self) -> int | None:
-        last_ms = max((s[LAST] for sessions in self._open.values() for s in sessions), default=None)
+        awake_ms = (session[LAST] for sessions in self._awake.values() for session in sessions)
+        last_ms = max(chain(awake_ms, self._asleep_last_ms.values()), default=None)
         return None if last_ms is None else last_ms + self._closes_after_ms
 
     def snapshot(self) -> Any:
-        return self._open or None
+        if not self._awake and not self._asleep:
+            return None
+        single = {key: sessions[0] for key, sessions in self._awake.items() if len(sessions) == 1}
+        several = {key: sessions for key, sessions in self._awake.items() if len(sessions) > 1}
+        return (
+            [*self._asleep, *single],
+            [*self._asleep_last_ms.values(), *(session[LAST] for session in single.values())],
+            [*self._asleep.values(), *single.values()],
+            several,
+        )
 
 
 def _adds(aggregates: Iterable[Aggregate], batch: Batch, first_slot: int = 0) -> list[tuple[int, Any, list[Any]]]:
@@ -354,6 +393,35 @@ def _late_record(operator: str, batch: Batch, index: int, start_ms: int, end_ms:
     )
 
 
-def _decode_state(state: msgspec.Raw | None, state_type: type[Any]) -> Any:
-    decoded = msgspec.msgpack.decode(state, type=state_type | None) if state is not None else None
-    return decoded or {}
+def _decode_windows(state: msgspec.Raw | None, key_type: Any) -> Any:
+    """Window start to key to the states of the aggregates."""
+    if state is None:
+        return {}
+    state_type: Any = dict[int, dict[key_type, list[Any]]]
+    return msgspec.msgpack.decode(state, type=state_type)
+
+
+_decode_session = msgspec.msgpack.Decoder(Session).decode
+
+
+def _decode_sessions(state: msgspec.Raw | None, key_type: Any) -> Any:
+    """Of the keys with one open session: the keys, each one's last event, its session; of other keys all sessions."""
+    if state is None:
+        return [], [], [], {}
+    state_type: Any = tuple[list[key_type], list[int], list[msgspec.Raw], dict[key_type, list[Session]]]
+    return msgspec.msgpack.decode(state, type=state_type)
+
+
+def _keys(batch: Batch, names: Sequence[str]) -> list[Key]:
+    """The key of each record. A single field's values are not wrapped: hashing tuples would cost as much again."""
+    columns = batch.columns(names)
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+
+
+def _key_columns(keys: Sequence[Key], names: Sequence[str]) -> list[list[Any]]:
+    return [list(keys)] if len(names) == 1 else [list(column) for column in zip(*keys, strict=True)]
+
+
+def _key_type(names: Sequence[str]) -> Any:
+    """What a snapshot's keys decode to: a tuple, where there are several fields, would come back as a list."""
+    return Any if len(names) == 1 else tuple[Any, ...]

@@ -1,0 +1,110 @@
+"""The events that every contestant gets: full batches of clicks and of log lines, the same for a number every time.
+
+Times go on from batch to batch, so that windows opened by one are closed by the next: a minute a batch, out of
+order by up to 20 s. Two fifths of the 20,000 users are seen in each, so sessions (gap: 5 minutes) close as well.
+"""
+
+import base64
+import json
+import random
+import zlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+RECORDS = 10_000
+"""Records of a batch: the most that an event source mapping puts into one."""
+CLICK_BYTES = 245
+BATCH_MS = 60_000
+DISORDER_MS = 20_000
+USERS, PAGES, HOSTS = 20_000, 500, 200
+SERVICES = [f"service-{number:02}" for number in range(20)]
+EVENT_TYPES = ["view"] * 12 + ["click"] * 5 + ["add_to_cart"] * 2 + ["purchase"]
+LEVELS = ["INFO"] * 16 + ["WARN"] * 3 + ["ERROR"]
+STATUSES = [200] * 16 + [304, 404, 404, 500]
+NOON_MS = 1_710_331_200_000
+"""2024-03-13T12:00:00Z."""
+
+# As in AWS's own sample event for MSK.
+HEADERS = [{"headerKey": list(b"headerValue")}]
+
+Payload = tuple[bytes, bytes]
+"""Key and value of a record."""
+
+
+def clicks(number: int, partitions: int) -> str:
+    """The JSON text of a batch of clicks."""
+    return _event("clicks", number, partitions, _click)
+
+
+def log_lines(number: int, partitions: int) -> str:
+    """The JSON text of a batch of log lines: half of them JSON, half in the combined access log format."""
+    return _event("logs", number, partitions, _log_line)
+
+
+def _event(topic: str, number: int, partitions: int, payload: Callable[[random.Random, int, int], Payload]) -> str:
+    chance = random.Random(f"{topic} {number}")
+    records: dict[str, list[dict[str, Any]]] = {}
+    for index in range(RECORDS):
+        arrival_ms = NOON_MS + number * BATCH_MS + index * BATCH_MS // RECORDS
+        key, value = payload(chance, index, arrival_ms - chance.randrange(DISORDER_MS))
+        partition = zlib.crc32(key) % partitions
+        record = {
+            "topic": topic,
+            "partition": partition,
+            "offset": number * RECORDS + index,
+            "timestamp": arrival_ms,
+            "timestampType": "CREATE_TIME",
+            "key": base64.b64encode(key).decode(),
+            "value": base64.b64encode(value).decode(),
+            "headers": HEADERS,
+        }
+        records.setdefault(f"{topic}-{partition}", []).append(record)
+    source = {"eventSource": "aws:kafka", "eventSourceArn": "arn:aws:kafka:::cluster", "bootstrapServers": "b-1:9098"}
+    return json.dumps(source | {"records": records})
+
+
+def _click(chance: random.Random, _index: int, time_ms: int) -> Payload:
+    user = f"user-{chance.randrange(USERS):05}"
+    event_type = chance.choice(EVENT_TYPES)
+    click = {
+        "user_id": user,
+        # Squared: some pages are seen much more often than others.
+        "page": f"/product/{int(PAGES * chance.random() ** 2)}",
+        "event_type": event_type,
+        "timestamp": time_ms,
+        "session_id": f"{chance.getrandbits(64):016x}",
+        "value": chance.randrange(100, 20_000) / 100 if event_type == "purchase" else None,
+        "referrer": "https://www.example.com/search?q=",
+        "platform": chance.choice(["ios", "android", "web"]),
+    }
+    missing = CLICK_BYTES - len(_compact(click))
+    click["referrer"] += f"{chance.getrandbits(256):064x}"[:missing]
+    return user.encode(), _compact(click)
+
+
+def _log_line(chance: random.Random, index: int, time_ms: int) -> Payload:
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    host, path = f"10.0.0.{chance.randrange(HOSTS)}", f"/api/v1/orders/{chance.randrange(100_000)}"
+    status, size = chance.choice(STATUSES), chance.randrange(100_000)
+    if index % 2:
+        line = (
+            f'{host} - - [{moment:%d/%b/%Y:%H:%M:%S} +0000] "GET {path} HTTP/1.1" {status} {size} '
+            f'"https://www.example.com/" "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/122.0.0.0"'
+        )
+        return host.encode(), line.encode()
+    service = chance.choice(SERVICES)
+    line = {
+        "timestamp": moment.isoformat(timespec="milliseconds"),
+        "level": chance.choice(LEVELS),
+        "service": service,
+        "message": f"order {chance.getrandbits(128):032x} was looked up in the catalogue",
+        "latency_ms": chance.randrange(1, 900),
+        "host": host,
+        "path": path,
+    }
+    return service.encode(), _compact(line)
+
+
+def _compact(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
