@@ -13,9 +13,11 @@ from headrace import schema
 from headrace.aggregates import Count, First, Last, Sum
 from headrace.codec import JsonCodec
 from headrace.lake import LAKE
-from headrace.operators import Land, Operator, Sessions, Tumbling
+from headrace.operators import Land, Operator
 from headrace.records import Record
+from headrace.sessions import Sessions
 from headrace.topology import Topology
+from headrace.tumbling import Tumbling
 from headrace.windows import SessionWindows, TumblingWindows
 
 NOON_MS = 1_710_331_200_000

@@ -5,9 +5,10 @@ from pathlib import Path
 from headrace import schema
 from headrace.aggregates import Count, First, Last, Sum
 from headrace.codec import JsonCodec
-from headrace.operators import Sessions, Tumbling
+from headrace.sessions import Sessions
 from headrace.settings import Settings
 from headrace.topology import Topology
+from headrace.tumbling import Tumbling
 from headrace.windows import SessionWindows, TumblingWindows
 
 NAME = "clickstream"

@@ -5,9 +5,9 @@ from pathlib import Path
 from headrace import schema
 from headrace.aggregates import Count, Mean, Sum
 from headrace.codec import LogCodec
-from headrace.operators import Tumbling
 from headrace.settings import Settings
 from headrace.topology import Topology
+from headrace.tumbling import Tumbling
 from headrace.windows import TumblingWindows
 
 NAME = "logs"

@@ -1,10 +1,12 @@
 """What is kept of the events of a window: small mergeable states and how they grow.
 
-A state is plain data (numbers, strings, lists of them), so that it goes into a snapshot as it is. `add` is called
-once per record in offset order. Sums of floats are therefore added one by one in that order and in no other way:
+A state is plain data (numbers, strings, tuples of them), so that it goes into a snapshot as it is, and is replaced,
+never changed in place. States come by column: `add` takes a batch of events at once, in offset order, each with the
+position of the state that it goes into. Sums of floats are added one by one in that order and in no other way:
 Python 3.12's `sum` compensates, which would make the result depend on where a batch was cut.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -31,8 +33,8 @@ class Aggregate(Protocol):
         """The state of no events."""
         ...
 
-    def add(self, state: State, value: Any, time_ms: int) -> State:
-        """The state with one more event; `value` is None where the record has none."""
+    def add(self, states: list[State], targets: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
+        """Take events in, in order: event n, with `values[n]` (None: it has none), goes into `states[targets[n]]`."""
         ...
 
     def merge(self, earlier: State, later: State) -> State:
@@ -57,9 +59,10 @@ class Count(msgspec.Struct, frozen=True):
         """No events."""
         return 0
 
-    def add(self, state: int, value: Any, time_ms: int) -> int:
-        """One more, whatever it holds."""
-        return state + 1
+    def add(self, states: list[Any], targets: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
+        """One more each, whatever it holds."""
+        for target in targets:
+            states[target] += 1
 
     def merge(self, earlier: int, later: int) -> int:
         """Both."""
@@ -103,15 +106,16 @@ class _OfField(msgspec.Struct, frozen=True):
 class Sum(_OfField, frozen=True):
     """Sum of a number field; integers saturate at 64 bits rather than block the partition."""
 
-    def add(self, state: Any, value: Any, time_ms: int) -> Any:
+    def add(self, states: list[Any], targets: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
         """Add, ignoring absent values."""
-        if value is None:
-            return state
-        return value if state is None else _saturated(state + value)
+        for target, value in zip(targets, values, strict=True):
+            if value is not None:
+                state = states[target]
+                states[target] = value if state is None else _saturated(state + value)
 
     def merge(self, earlier: Any, later: Any) -> Any:
         """Add the two sums."""
-        return self.add(earlier, later, 0)
+        return _either(earlier, later) if earlier is None or later is None else _saturated(earlier + later)
 
     def result_type(self, field_type: DataType | None) -> DataType:
         """A 64-bit integer for integers, else a double."""
@@ -121,29 +125,33 @@ class Sum(_OfField, frozen=True):
 class Min(_OfField, frozen=True):
     """Smallest value of a field."""
 
-    def add(self, state: Any, value: Any, time_ms: int) -> Any:
-        """Keep the smaller one, ignoring absent values."""
-        if value is None:
-            return state
-        return value if state is None or value < state else state
+    def add(self, states: list[Any], targets: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
+        """Keep the smallest, ignoring absent values."""
+        for target, value in zip(targets, values, strict=True):
+            if value is not None:
+                state = states[target]
+                if state is None or value < state:
+                    states[target] = value
 
     def merge(self, earlier: Any, later: Any) -> Any:
         """The smaller of the two."""
-        return self.add(earlier, later, 0)
+        return _either(earlier, later) if earlier is None or later is None else min(earlier, later)
 
 
 class Max(_OfField, frozen=True):
     """Largest value of a field."""
 
-    def add(self, state: Any, value: Any, time_ms: int) -> Any:
-        """Keep the larger one, ignoring absent values."""
-        if value is None:
-            return state
-        return value if state is None or value > state else state
+    def add(self, states: list[Any], targets: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
+        """Keep the largest, ignoring absent values."""
+        for target, value in zip(targets, values, strict=True):
+            if value is not None:
+                state = states[target]
+                if state is None or value > state:
+                    states[target] = value
 
     def merge(self, earlier: Any, later: Any) -> Any:
         """The larger of the two."""
-        return self.add(earlier, later, 0)
+        return _either(earlier, later) if earlier is None or later is None else max(earlier, later)
 
 
 class Mean(_OfField, frozen=True):
@@ -151,15 +159,18 @@ class Mean(_OfField, frozen=True):
 
     def initial(self) -> State:
         """Nothing added."""
-        return [0, 0]
+        return (0, 0)
 
-    def add(self, state: Any, value: Any, time_ms: int) -> Any:
+    def add(self, states: list[Any], targets: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
         """Add, ignoring absent values."""
-        return state if value is None else [_saturated(state[0] + value), state[1] + 1]
+        for target, value in zip(targets, values, strict=True):
+            if value is not None:
+                total, number = states[target]
+                states[target] = (_saturated(total + value), number + 1)
 
     def merge(self, earlier: Any, later: Any) -> Any:
         """Add sums and numbers."""
-        return [_saturated(earlier[0] + later[0]), earlier[1] + later[1]]
+        return (_saturated(earlier[0] + later[0]), earlier[1] + later[1])
 
     def result(self, state: Any) -> float | None:
         """Sum over number; None without values."""
@@ -174,9 +185,12 @@ class Mean(_OfField, frozen=True):
 class First(_OfField, frozen=True):
     """The field at the earliest event time; at equal times, of the lowest offset. State: time and value."""
 
-    def add(self, state: Any, value: Any, time_ms: int) -> Any:
-        """Keep the earlier one."""
-        return [time_ms, value] if state is None or time_ms < state[0] else state
+    def add(self, states: list[Any], targets: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
+        """Keep the earliest."""
+        for target, value, time_ms in zip(targets, values, times_ms, strict=True):
+            state = states[target]
+            if state is None or time_ms < state[0]:
+                states[target] = (time_ms, value)
 
     def merge(self, earlier: Any, later: Any) -> Any:
         """The earlier window's, unless that had no events."""
@@ -190,9 +204,12 @@ class First(_OfField, frozen=True):
 class Last(_OfField, frozen=True):
     """The field at the latest event time; at equal times, of the highest offset. State: time and value."""
 
-    def add(self, state: Any, value: Any, time_ms: int) -> Any:
-        """Keep the later one."""
-        return [time_ms, value] if state is None or time_ms >= state[0] else state
+    def add(self, states: list[Any], targets: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
+        """Keep the latest."""
+        for target, value, time_ms in zip(targets, values, times_ms, strict=True):
+            state = states[target]
+            if state is None or time_ms >= state[0]:
+                states[target] = (time_ms, value)
 
     def merge(self, earlier: Any, later: Any) -> Any:
         """The later window's, unless that had no events."""
@@ -203,7 +220,12 @@ class Last(_OfField, frozen=True):
         return None if state is None else state[1]
 
 
+def _either(earlier: Any, later: Any) -> Any:
+    return later if earlier is None else earlier
+
+
 def _saturated(total: Any) -> Any:
-    if MIN_INT64 <= total <= MAX_INT64 or isinstance(total, float):
+    # Floats first: comparing one with such large integers is slow, and they need no bound.
+    if total.__class__ is float or MIN_INT64 <= total <= MAX_INT64:
         return total
     return MAX_INT64 if total > 0 else MIN_INT64

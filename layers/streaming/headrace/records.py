@@ -1,8 +1,11 @@
 """The record and its place in Kafka: what every other module talks about."""
 
-from typing import NamedTuple
+import binascii
+from typing import Any, NamedTuple
 
 import msgspec
+
+from headrace.errors import EventError
 
 
 class TopicPartition(NamedTuple):
@@ -56,9 +59,9 @@ class Record(
     """The record's key; None when absent or null."""
     value: bytes | None = None
     """The payload; None for a tombstone (null or absent)."""
-    raw_headers: list[dict[str, list[int] | bytes | None]] | None = None
-    """Headers as the event has them: one-key maps, bytes as integers that may be signed, or in base64 as AWS's Java
-    library writes them."""
+    raw_headers: Any = None
+    """Headers as the event has them: a list of one-key maps, bytes as integers that may be signed, or in base64 as
+    AWS's Java library writes them. Looked at only when asked: most records' headers never are."""
     key_schema: SchemaMetadata | None = None
     """Registry facts about the key."""
     value_schema: SchemaMetadata | None = None
@@ -71,12 +74,27 @@ class Record(
 
     @property
     def headers(self) -> tuple[tuple[str, bytes | None], ...]:
-        """Header names and bytes, in order; a name may repeat."""
+        """Header names and bytes, in order; a name may repeat.
+
+        Raises:
+            EventError: the headers are not what an event source mapping sends.
+        """
         if not self.raw_headers:
             return ()
-        return tuple((name, _header_bytes(value)) for h in self.raw_headers for name, value in h.items())
+        try:
+            return tuple([(str(name), _header_bytes(data)) for item in self.raw_headers for name, data in item.items()])
+        except (AttributeError, TypeError, ValueError) as error:
+            raise EventError(f"headers of {self.topic_partition} at offset {self.offset}: {error}") from None
 
 
-def _header_bytes(value: list[int] | bytes | None) -> bytes | None:
-    # Java bytes are signed: the event has -1 where the wire has 0xff.
-    return bytes(byte & 0xFF for byte in value) if isinstance(value, list) else value
+def _header_bytes(data: list[int] | str | None) -> bytes | None:
+    if data is None:
+        return None
+    if isinstance(data, str):
+        return binascii.a2b_base64(data, strict_mode=True)
+    if not isinstance(data, list):
+        raise TypeError(f"a value is {type(data).__name__}")
+    try:
+        return bytes(data)
+    except ValueError:  # Java bytes are signed: the event has -1 where the wire has 0xff.
+        return bytes([byte & 0xFF for byte in data])

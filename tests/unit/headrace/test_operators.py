@@ -12,9 +12,11 @@ from samples import PER_PAGE, PER_USER, hit, record, topology
 from headrace.aggregates import Count, First, Last, Max, Mean, Min, Sum
 from headrace.codec import RawCodec
 from headrace.errors import CheckpointCorrupt, ConfigurationError, SchemaError
-from headrace.operators import Land, Operator, Sessions, Tumbling
+from headrace.operators import Land, Operator
 from headrace.records import Record, TopicPartition
+from headrace.sessions import Sessions
 from headrace.topology import Logic, Topology
+from headrace.tumbling import Tumbling
 from headrace.windows import SessionWindows, TumblingWindows
 
 PLACE = TopicPartition("hits", 0)

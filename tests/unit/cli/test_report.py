@@ -1,0 +1,65 @@
+"""What a run shows of its tables."""
+
+from rich.console import Console
+
+from headrace_cli.report import Highlights
+
+MINUTE = 60_000
+
+
+def shown(*tables):
+    """The highlights' text after these rows were seen."""
+    highlights = Highlights(gap_ms=30 * MINUTE)
+    for name, rows in tables:
+        highlights.see(name, rows)
+    console = Console(width=120)
+    with console.capture() as capture:
+        for table in highlights.tables():
+            console.print(table)
+    return capture.get()
+
+
+def minute(start, page, events, partition=0):
+    return {"window_start": start, "page": page, "events": events, "_partition": partition}
+
+
+def service(start, name, events, errors):
+    return {"window_start": start, "service": name, "events": events, "errors": errors}
+
+
+def session(start, end, user):
+    return {
+        "session_start": start,
+        "session_end": end,
+        "user_id": user,
+        "events": 2,
+        "first_page": "/a",
+        "last_page": "[b]",
+    }
+
+
+def lines(text, word):
+    return [" ".join(line.replace("│", " ").split()) for line in text.splitlines() if word in line]
+
+
+def test_partial_counts_of_partitions_are_added_up():
+    rows = [minute(0, "/home", 3), minute(MINUTE, "/home", 5), minute(0, "/cart", 1)]
+    text = shown(("clickstream/page_minutes", rows), ("clickstream/page_minutes", [minute(0, "/home", 4, 1)]))
+    assert lines(text, "1970") == ["1970-01-01 00:00 8 /home 7, /cart 1", "1970-01-01 00:01 5 /home 5"]
+
+
+def test_the_longest_session_lasts_from_its_first_to_its_last_event():
+    rows = [session(0, 31 * MINUTE, "ann"), session(0, 45 * MINUTE, "bob")]
+    text = shown(("clickstream/sessions", rows), ("clickstream/sessions", [session(0, 40 * MINUTE, "eve")]))
+    assert lines(text, "bob") == ["bob 1970-01-01 00:00 0:15:00 2 /a … [b]"]
+    assert "3 sessions" in text
+
+
+def test_the_worst_minutes_come_first_and_rare_ones_do_not_count():
+    rows = [service(0, "web", 10, 1), service(0, "pay", 4, 4), service(MINUTE, "pay", 8, 4)]
+    text = shown(("logs/service_minutes", rows))
+    assert lines(text, "%") == ["1970-01-01 00:01 pay 8 4 50.0%", "1970-01-01 00:00 web 10 1 10.0%"]
+
+
+def test_a_lake_without_rows_has_no_highlights():
+    assert "0 sessions" in shown(("clickstream/sessions", []))
