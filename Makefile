@@ -54,7 +54,8 @@ build: setup ## Build for Lambda (python3.13, arm64 and x86_64) and for this mac
 build-host: setup ## Build for this machine only: what the real-runtime mode runs
 	@$(BIN)/python scripts/build.py host --no-report
 
-bench: setup build-host ## Measure the handlers (JSON lines)
+bench: setup ## Measure the handlers (JSON lines)
+	@$(BIN)/python scripts/build.py host --no-report >&2
 	@$(BIN)/python tests/benchmark/run.py
 
 clean: ## Remove what was built, never .venv

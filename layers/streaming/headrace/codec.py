@@ -79,11 +79,15 @@ class JsonCodec:
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         """See `Codec.decode`."""
+        decode: Any = self._decode  # of None it raises a TypeError, which means what the other errors do
+        try:
+            return Decoded(list(records), [decode(record.value) for record in records], [])
+        except (*_UNREADABLE, TypeError):
+            pass  # at least one needs a second look: take them one by one
         decoded = Decoded([], [], [])
-        decode = self._decode
         for record in records:
             try:
-                value = decode(record.value)  # type: ignore[arg-type] # None: a TypeError, handled below
+                value = decode(record.value)
             except (*_UNREADABLE, TypeError):
                 self._decode_leniently(record, decoded)
             else:

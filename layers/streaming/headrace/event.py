@@ -4,6 +4,7 @@ Shape: AWS Lambda developer guide, "Using Lambda with Amazon MSK" and "… with 
 """
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -14,6 +15,8 @@ from headrace.records import Record, TopicPartition
 EVENT_SOURCES = ("aws:kafka", "SelfManagedKafka", "aws:SelfManagedKafka")
 """Values of `eventSource`: MSK's, self-managed Kafka's, and the latter as some of AWS's own samples write it."""
 
+_place = attrgetter("topic", "partition")
+_offset = attrgetter("offset")
 _FIREHOSE_MARKERS = ("deliveryStreamArn", "sourceMSKArn")
 
 
@@ -72,15 +75,13 @@ def _is_firehoses(event: Any) -> bool:
 
 
 def _group(records: Sequence[Record], partitions: dict[TopicPartition, list[Record]]) -> None:
-    current: list[Record] = []
-    topic, partition = None, -1
-    for record in records:
-        if record.partition != partition or record.topic != topic:
-            topic, partition = record.topic, record.partition
-            current = partitions.setdefault(TopicPartition(topic, partition), [])
-        current.append(record)
+    places = dict.fromkeys(map(_place, records))  # in order of appearance
+    for topic, partition in places:
+        place = TopicPartition(topic, partition)
+        mine = records if len(places) == 1 else [record for record in records if _place(record) == place]
+        partitions.setdefault(place, []).extend(mine)
 
 
 def _order(records: list[Record]) -> None:
     # The mapping delivers in offset order; sorting what is sorted already is one pass in C.
-    records.sort(key=lambda record: record.offset)
+    records.sort(key=_offset)

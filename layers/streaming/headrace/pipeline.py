@@ -17,6 +17,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter, lt
 from typing import Any, Literal
 
 import msgspec
@@ -43,6 +44,8 @@ INLINE_OUTBOX_ENTRIES = 100
 """More outputs than this are listed in a staged manifest: a DynamoDB item ends at 400 KB."""
 COMMIT_ATTEMPTS = 2
 """A turn that lost the race tries once more from the start, then leaves it to the mapping's retry."""
+
+_offset = attrgetter("offset")
 
 Totals = Counter[str]
 """What a turn or a batch did: `applied`, `dead`, `late`, `skipped`, `gaps`, `files`, `rows`."""
@@ -296,17 +299,16 @@ def _fresh(records: Sequence[Record], checkpoint: Checkpoint) -> Sequence[Record
     Raises:
         TopicRecreated: an offset below the checkpoint's is newer than everything applied.
     """
-    next_offset = checkpoint.next_offset
-    for record in records:
-        if record.offset >= next_offset:
-            break
-        if record.timestamp_ms > checkpoint.max_timestamp_ms:
-            raise TopicRecreated(
-                f"{checkpoint.key}: offset {record.offset} is below {next_offset} but newer than all that was applied: "
-                "the topic was deleted and made again; deploy with a new generation"
-            )
+    offsets = list(map(_offset, records))
+    if offsets[0] >= checkpoint.next_offset and all(map(lt, offsets, offsets[1:])):
+        return records
     unique: dict[int, Record] = {}
     for record in records:
-        if record.offset >= next_offset:
+        if record.offset >= checkpoint.next_offset:
             unique.setdefault(record.offset, record)
+        elif record.timestamp_ms > checkpoint.max_timestamp_ms:
+            raise TopicRecreated(
+                f"{checkpoint.key}: offset {record.offset} is below {checkpoint.next_offset} but newer than all that "
+                "was applied: the topic was deleted and made again; deploy with a new generation"
+            )
     return list(unique.values())

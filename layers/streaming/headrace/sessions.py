@@ -164,10 +164,11 @@ class _RunningSessions:
 
 def _rows_by_key(keys: list[Key]) -> dict[Key, int | list[int]]:
     """The row of each key; a list of rows for the few keys that have several."""
-    rows_of: dict[Key, int | list[int]] = dict(zip(keys, range(len(keys)), strict=True))
+    rows_of: dict[Key, Any] = dict(zip(keys, range(len(keys)), strict=True))
     if len(rows_of) < len(keys):
-        several: dict[Key, list[int]] = {}
-        for row, key in enumerate(keys):
-            several.setdefault(key, []).append(row)
-        rows_of |= {key: rows for key, rows in several.items() if len(rows) > 1}
+        last_rows = list(map(rows_of.__getitem__, keys))
+        for row, (key, last_row) in enumerate(zip(keys, last_rows, strict=True)):
+            if row != last_row:
+                found = rows_of[key]
+                rows_of[key] = [last_row, row] if isinstance(found, int) else [*found, row]
     return rows_of
