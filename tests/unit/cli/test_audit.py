@@ -1,0 +1,548 @@
+"""The audit: what it expects of hand-made streams, and that it notices every way of being wrong."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections import Counter
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+
+from headrace import schema
+from headrace.codec import JsonCodec, LogCodec
+from headrace.records import Record
+from headrace_cli.audit import Books, Roles, audit
+from headrace_cli.audit_clicks import read_click
+from headrace_cli.audit_expectation import Rules, expect_clicks, expect_logs
+from headrace_cli.audit_logs import read_log
+from headrace_cli.audit_records import (
+    CAUSE_OF_REASON,
+    FROM_THE_FUTURE,
+    NO_VALUE,
+    NOT_AN_OBJECT,
+    UNREADABLE,
+    WRONG_FIELD,
+    Dead,
+    Produced,
+)
+
+ROOT = Path(__file__).parents[3]
+CLI = ROOT / "cli" / "headrace_cli"
+SCHEMAS = ROOT / "functions" / "schemas"
+MINUTE = 60_000
+ROLES = Roles("clicks", "logs")
+NOON = 1_700_000_040_000
+"""The start of a minute, 2023-11-14T22:14:00Z."""
+
+
+def click(offset, at_ms, user="ann", page="/home", kafka_ms=NOON + 3_600_000, **more):
+    fields = {"user_id": user, "page": page, "event_type": "view", "timestamp": at_ms} | more
+    return Produced("clicks", 0, offset, kafka_ms, user.encode(), json.dumps(fields).encode())
+
+
+def raw(value, topic="clicks", offset=0):
+    return Produced(topic, 0, offset, NOON + 3_600_000, b"ann", value)
+
+
+def expected(records, **rules):
+    return expect_clicks(records, "clicks", Rules(**rules)).tables
+
+
+# --- Independence ---
+
+
+def test_the_audit_imports_only_itself_and_the_standard_library():
+    for path in CLI.glob("audit*.py"):
+        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import)]
+        froms = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        names = [alias.name for node in imports for alias in node.names] + [node.module for node in froms]
+        foreign = [n for n in names if n.split(".")[0] not in sys.stdlib_module_names]
+        assert all(name.startswith("headrace_cli.audit") for name in foreign), (path.name, foreign)
+
+
+def test_importing_the_audit_loads_nothing_of_the_library():
+    program = "import sys, headrace_cli.audit; print([n for n in sys.modules if n.partition('.')[0] == 'headrace'])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+# --- What it expects ---
+
+
+def test_a_minute_counts_and_sums_in_offset_order():
+    tables = expected([click(0, NOON, value=0.1), click(1, NOON + 5, value=0.2), click(2, NOON + 9, value=0.3)])
+    (row,) = tables["clickstream/page_minutes"]
+    assert row == {
+        "window_start": NOON,
+        "window_end": NOON + MINUTE,
+        "page": "/home",
+        "event_type": "view",
+        "events": 3,
+        "value_sum": 0.1 + 0.2 + 0.3,
+        "_topic": "clicks",
+        "_partition": 0,
+    }
+
+
+def test_a_minute_without_values_has_no_sum():
+    (row,) = expected([click(0, NOON)])["clickstream/page_minutes"]
+    assert row["value_sum"] is None
+
+
+def test_a_time_before_1970_is_in_the_window_below_it():
+    (row,) = expected([click(0, -1)])["clickstream/page_minutes"]
+    assert (row["window_start"], row["window_end"]) == (-MINUTE, 0)
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "late"),
+    [
+        (2 * MINUTE - 1, False),  # watermark one millisecond before the window's end
+        (2 * MINUTE, True),  # watermark at the window's end
+    ],
+)
+def test_a_record_is_late_when_the_watermark_before_it_has_reached_the_end(ahead_ms, late):
+    """window [NOON, NOON+60s); out of order by 60 s: it closes at the first event time NOON+120s."""
+    tables = expected([click(0, NOON + ahead_ms, user="bob"), click(1, NOON, user="ann")])
+    rows = [row for row in tables["clickstream/late"] if row["operator"] == "page_minutes"]
+    assert len(rows) == late
+    if late:
+        assert rows[0]["watermark"] == NOON + MINUTE
+        assert (rows[0]["window_start"], rows[0]["window_end"], rows[0]["_offset"]) == (NOON, NOON + MINUTE, 1)
+
+
+def test_allowed_lateness_keeps_a_window_open():
+    records = [click(0, NOON + 2 * MINUTE, user="bob"), click(1, NOON)]
+    assert expected(records, allowed_lateness_ms=1)["clickstream/late"] == []
+
+
+def test_a_dead_letter_moves_no_watermark():
+    future = click(0, NOON + 7_200_000, user="bob")
+    tables = expected([future, click(1, NOON)])
+    assert tables["clickstream/late"] == []
+    assert [row["cause"] for row in tables["clickstream/dead_letters"]] == [FROM_THE_FUTURE]
+
+
+def sessions(records, gap_ms=10, **rules):
+    rows = expected(records, session_gap_ms=gap_ms, **rules)["clickstream/sessions"]
+    return sorted((row["session_start"] - NOON, row["session_end"] - NOON, row["events"]) for row in rows)
+
+
+def test_an_event_exactly_one_gap_later_merges():
+    assert sessions([click(0, NOON), click(1, NOON + 10)]) == [(0, 20, 2)]
+    assert sessions([click(0, NOON), click(1, NOON + 11)]) == [(0, 10, 1), (11, 21, 1)]
+
+
+def test_an_event_between_two_sessions_joins_them():
+    """0 … 10) and 20 … 30) are two, until 10 comes: within a gap of both."""
+    records = [click(0, NOON, page="/a"), click(1, NOON + 20, page="/b"), click(2, NOON + 10, page="/c")]
+    assert sessions(records) == [(0, 30, 3)]
+    (row,) = expected(records, session_gap_ms=10)["clickstream/sessions"]
+    assert (row["first_page"], row["last_page"]) == ("/a", "/b")
+
+
+def test_at_one_time_the_first_page_is_of_the_lowest_offset_and_the_last_of_the_highest():
+    records = [click(0, NOON, page="/a"), click(1, NOON, page="/b"), click(2, NOON, page="/c")]
+    (row,) = expected(records)["clickstream/sessions"]
+    assert (row["first_page"], row["last_page"]) == ("/a", "/c")
+
+
+def test_an_event_that_comes_after_its_session_closed_starts_another_or_is_late():
+    """gap 10, in order: bob's 21 moves the watermark to 21 and ends ann's [0, 10)."""
+    closed = [click(0, NOON), click(1, NOON + 21, user="bob")]
+    assert sessions([*closed, click(2, NOON + 12)], out_of_orderness_ms=0) == [(0, 10, 1), (12, 22, 1), (21, 31, 1)]
+    tables = expected([*closed, click(2, NOON + 11)], session_gap_ms=10, out_of_orderness_ms=0)
+    (late,) = [row for row in tables["clickstream/late"] if row["operator"] == "sessions"]
+    assert (late["window_start"], late["window_end"], late["watermark"]) == (NOON + 11, NOON + 21, NOON + 21)
+
+
+def test_an_event_whose_own_session_would_be_closed_still_joins_an_open_one():
+    """gap 10: at watermark 21 ann's [15, 25) is open; her 8 alone would have ended at 18, but it is within a gap."""
+    records = [click(0, NOON + 15), click(1, NOON + 21, user="bob"), click(2, NOON + 8)]
+    assert sessions(records, out_of_orderness_ms=0) == [(8, 25, 2), (21, 31, 1)]
+
+
+def test_log_minutes_count_errors():
+    lines = [b'{"timestamp":%d,"level":"%s","service":"web"}' % (NOON, level) for level in (b"INFO", b"ERROR", b"warn")]
+    tables = expect_logs([raw(line, "logs", n) for n, line in enumerate(lines)], "logs", Rules()).tables
+    (service,) = tables["logs/service_minutes"]
+    assert (service["events"], service["errors"], service["error_ratio"]) == (3, 1, 1 / 3)
+    assert {row["severity"]: row["events"] for row in tables["logs/severity_minutes"]} == {
+        "INFO": 1,
+        "ERROR": 1,
+        "WARN": 1,
+    }
+
+
+def test_a_log_line_without_a_time_happened_when_kafka_got_it():
+    tables = expect_logs([raw(b'{"message":"hello"}', "logs")], "logs", Rules()).tables
+    (row,) = tables["logs/service_minutes"]
+    assert row["window_start"] == NOON + 3_600_000
+    assert row["service"] == "ann"
+
+
+# --- What a payload says ---
+
+GOOD = '{"user_id":"ann","page":"/home","event_type":"view","timestamp":1700000040000'
+DEAD_CLICKS = {
+    "tombstone": (None, NO_VALUE),
+    "empty": (b" \n", NO_VALUE),
+    "cut short": (GOOD.encode(), UNREADABLE),
+    "not UTF-8": (b'{"user_id":"\xe9"}', UNREADABLE),
+    "byte order mark": (b"\xef\xbb\xbf" + GOOD.encode() + b"}", UNREADABLE),
+    "control character": ((GOOD + ',"x":"\x01"}').encode(), UNREADABLE),
+    "NaN": ((GOOD + ',"value":NaN}').encode(), UNREADABLE),
+    "number out of range": ((GOOD + ',"value":1e400}').encode(), UNREADABLE),
+    "half a surrogate pair": ((GOOD + ',"referrer":"\\ud800"}').encode(), UNREADABLE),
+    "deeply nested": ((GOOD + ',"x":' + "[" * 65 + "]" * 65 + "}").encode(), UNREADABLE),
+    "array": (b"[1]", NOT_AN_OBJECT),
+    "number": (b"17", NOT_AN_OBJECT),
+    "missing": (GOOD.replace('"page":"/home",', "").encode() + b"}", WRONG_FIELD),
+    "null": (GOOD.replace('"/home"', "null").encode() + b"}", WRONG_FIELD),
+    "wrong type": (GOOD.replace('"ann"', "17").encode() + b"}", WRONG_FIELD),
+    "time as double": (GOOD.encode() + b".0}", WRONG_FIELD),
+    "time as boolean": (GOOD.replace("1700000040000", "true").encode() + b"}", WRONG_FIELD),
+    "no time": (GOOD.replace("1700000040000", '"soon"').encode() + b"}", WRONG_FIELD),
+    "year 10000": (GOOD.replace("1700000040000", "253402300800000").encode() + b"}", WRONG_FIELD),
+    "no such day": (GOOD.replace("1700000040000", '"2023-02-30T00:00:00Z"').encode() + b"}", WRONG_FIELD),
+}
+LIVE_CLICKS = {
+    "plain": GOOD + "}",
+    "1970": GOOD.replace("1700000040000", "0") + "}",
+    "value": GOOD + ',"value":1.5}',
+    "whole value": GOOD + ',"value":12}',
+    "boolean value": GOOD + ',"value":true}',
+    "text value": GOOD + ',"value":"1.5"}',
+    "null value": GOOD + ',"value":null}',
+    "wrong platform": GOOD + ',"platform":["a"]}',
+    "unknown": GOOD + ',"a":{"b":[1,2.5,null,true]},"z":"é"}',
+    "escapes": GOOD + ',"referrer":"\\ud83d\\ude00\\u0000"}',
+    "twice": '{"user_id":17,' + GOOD[1:] + "}",
+    "RFC 3339": GOOD.replace("1700000040000", '"2023-11-14T22:14:00.1239Z"') + "}",
+    "offset": GOOD.replace("1700000040000", '"2023-11-14 23:14:00+01:00"') + "}",
+    "offset without colon": GOOD.replace("1700000040000", '"2023-11-14t23:14:00-0130"') + "}",
+    "no zone": GOOD.replace("1700000040000", '"2023-11-14T22:14:00"') + "}",
+    "rounded microsecond": GOOD.replace("1700000040000", '"2023-11-14T22:14:00.1239996Z"') + "}",
+}
+
+
+@pytest.mark.parametrize("case", DEAD_CLICKS)
+def test_clicks_that_must_become_dead_letters(case):
+    value, cause = DEAD_CLICKS[case]
+    with pytest.raises(Dead) as verdict:
+        read_click(raw(value))
+    assert verdict.value.cause == cause
+
+
+@pytest.mark.parametrize(
+    ("text", "time_ms"),
+    [
+        ("2023-11-14T22:14:00.1239Z", NOON + 123),
+        ("2023-11-14 23:14:00+01:00", NOON),
+        ("2023-11-14T22:14:00.0005Z", NOON),
+        ("1969-12-31T23:59:59.999Z", -1),
+    ],
+)
+def test_times_as_text(text, time_ms):
+    assert read_click(raw(GOOD.replace("1700000040000", f'"{text}"').encode() + b"}"))["timestamp"] == time_ms
+
+
+def test_what_has_no_column_is_rescued():
+    row = read_click(raw((GOOD + ',"value":"12 EUR","colour":"red","platform":null}').encode()))
+    assert (row["value"], row["platform"]) == (None, None)
+    assert json.loads(row["_rescued"]) == {"value": "12 EUR", "colour": "red"}
+
+
+CLICKS_CODEC = JsonCodec(schema.load(SCHEMAS / "clicks.avsc"))
+LOG_CODEC = LogCodec(schema.load(SCHEMAS / "log_event.avsc"))
+
+
+def comparable(row):
+    """The columns as text, so that 1, 1.0 and True differ; JSON columns whatever the order of their members."""
+    texts = {name: repr(value) for name, value in row.items()}
+    for name in ("_rescued", "attributes"):
+        if row.get(name) is not None:
+            texts[name] = json.dumps(json.loads(row[name]), sort_keys=True)
+    return texts
+
+
+def of_library(codec, record):
+    """What the library makes of a payload: the columns, or the cause of death."""
+    decoded = codec.decode([Record(record.topic, 0, 0, record.timestamp_ms, key=record.key, value=record.value)])
+    if decoded.poison:
+        return CAUSE_OF_REASON[decoded.poison[0][1].reason]
+    names = [field.name for field in codec.schema.fields] + (["_rescued"] if codec.rescues else [])
+    return comparable({name: getattr(decoded.values[0], name) for name in names})
+
+
+def of_audit(read, record):
+    try:
+        return comparable(read(record))
+    except Dead as verdict:
+        return verdict.cause
+
+
+@pytest.mark.parametrize("value", [v for v, _ in DEAD_CLICKS.values()] + [v.encode() for v in LIVE_CLICKS.values()])
+def test_the_audit_and_the_library_read_clicks_alike(value):
+    assert of_audit(read_click, raw(value)) == of_library(CLICKS_CODEC, raw(value))
+
+
+ACCESS = '192.0.2.1 - - [14/Nov/2023:22:14:00 +0000] "GET /a?b=c HTTP/1.1" 200 17'
+LOGS = [
+    "",
+    "Traceback (most recent call last):",
+    '"text"',
+    "[1]",
+    "{",
+    '{"timestamp":1700000040000,"level":"INFO","service":"web","message":"hello"}',
+    '{"ts":1700000040,"severity":"warning","logger":"a.b","msg":"m","extra":{"b":1,"a":[true,null]}}',
+    '{"@timestamp":"2023-11-14T22:14:00.5+01:00","log":{"level":"err","line":3},"http":{"status":"503"}}',
+    '{"level":30,"time":1700000040000123}',
+    '{"level":"loud","severity":"ERROR"}',
+    '{"level":true,"service":{"name":"x","version":2}}',
+    '{"level":null,"message":null,"status":204.0}',
+    '{"status":1000}',
+    '{"status":true}',
+    '{"status":"two hundred"}',
+    '{"bytes":9223372036854775808}',
+    '{"latency_ms":"1.25"}',
+    '{"latency_ms":"fast"}',
+    '{"duration_ms":3}',
+    '{"timestamp":"2023-13-01"}',
+    '{"timestamp":"2023-11-14"}',
+    '{"timestamp":"2023-11-14T22:14"}',
+    '{"timestamp":"2023-11-14T22:14:00,123456 +01"}',
+    '{"timestamp":"1700000040.25"}',
+    '{"timestamp":1700000040.25}',
+    '{"timestamp":1700000040000000000}',
+    '{"timestamp":-1}',
+    '{"timestamp":0.29}',
+    '{"timestamp":true}',
+    '{"timestamp":99999999999999999999999}',
+    '{"user":17,"host":1.5,"path":["x"]}',
+    '{"x":' + "[" * 64 + "]" * 64 + "}",
+    ACCESS,
+    ACCESS + ' "https://shop.example/" "Mozilla/5.0 (X11; \\"Linux\\")"',
+    ACCESS + ' "-" "-" "1.23"',
+    ACCESS + " trailing words",
+    ACCESS.replace("200", "-").replace("17", "-", 1),
+    ACCESS.replace("- -", "ident frank"),
+    ACCESS.replace("14/Nov", "31/Nov"),
+    ACCESS.replace("GET /a?b=c HTTP/1.1", "GET /"),
+    ACCESS.replace("GET /a?b=c HTTP/1.1", "\\x16\\x03"),
+    ACCESS.replace("GET /a?b=c HTTP/1.1", "GET /with space HTTP/1.1"),
+    ACCESS.replace("GET /a?b=c HTTP/1.1", "-"),
+    ACCESS.replace("200", "599"),
+    ACCESS.replace("200", "600"),
+    ACCESS + "\n" + ACCESS,
+]
+
+
+@pytest.mark.parametrize("line", LOGS)
+def test_the_audit_and_the_library_read_log_lines_alike(line):
+    record = raw(line.encode(), "logs")
+    assert of_audit(read_log, record) == of_library(LOG_CODEC, record)
+
+
+def test_bytes_that_are_no_text_make_no_log_line():
+    for value in (b'{"message":"\xe9"}', b"\xff" + ACCESS.encode(), None):
+        assert of_audit(read_log, raw(value, "logs")) == of_library(LOG_CODEC, raw(value, "logs"))
+
+
+# --- What it notices ---
+
+
+class Lake:
+    """A lake in memory, made of expected rows as the functions would have published them."""
+
+    def __init__(self, tables):
+        self.tables = tables
+
+    def places(self):
+        return [place for place, rows in self.tables.items() if rows]
+
+    def rows(self, table, topic, partition):
+        return self.tables.get((table, topic, partition), [])
+
+
+def correct():
+    """A stream with everything in it, its correct tables and its correct books."""
+    clicks = [
+        click(0, NOON, value=2.5, colour="red"),
+        click(1, NOON + 30_000, page="/cart"),
+        raw(b"{", offset=2),
+        click(3, NOON + 10 * MINUTE, user="bob"),
+        click(4, NOON + 1_000, page="/late"),
+        click(5, NOON + 60 * MINUTE, user="bob"),
+    ]
+    lines = [b'{"timestamp":%d,"level":"ERROR","service":"web","n":1}' % NOON, b"neither"]
+    logs = [Produced("logs", 1, n, NOON, None, line) for n, line in enumerate(lines)]
+    produced = {("clicks", 0): clicks, ("logs", 1): logs}
+    tables, books = {}, []
+    for (topic, number), expect in ((("clicks", 0), expect_clicks), (("logs", 1), expect_logs)):
+        records = produced[topic, number]
+        wanted = expect(records, topic, Rules())
+        for table, rows in wanted.tables.items():
+            tables[table, topic, number] = [published(row) for row in rows]
+        for pipeline in ("landing", wanted.windowing):
+            late = wanted.late if pipeline != "landing" else 0
+            facts = (0, len(records), wanted.applied, wanted.dead, late, 0, False, False)
+            books.append(Books(pipeline, topic, number, *facts))
+    return produced, tables, books
+
+
+def published(row):
+    row = {**row, "_headers": []} if "_offset" in row else dict(row)
+    if "cause" in row:
+        cause = row.pop("cause")
+        row |= {"reason": next(r for r, c in CAUSE_OF_REASON.items() if c == cause), "detail": "…"}
+    return row
+
+
+def verdict_of(produced, tables, books):
+    return audit(produced, Lake(tables), books, ROLES, Rules())
+
+
+def test_a_correct_output_is_exact():
+    verdict = verdict_of(*correct())
+    assert verdict.differences == []
+    assert verdict.exact
+    assert verdict.topics["clicks"]._asdict() == {"produced": 6, "landed": 5, "dead": 1, "late": 1}
+    assert verdict.topics["logs"]._asdict() == {"produced": 2, "landed": 1, "dead": 1, "late": 0}
+    assert verdict.tables["clickstream/sessions"] == 3
+    assert verdict.tables["landing/dead_letters"] == 2
+
+
+def test_nothing_produced_is_not_exact():
+    assert not verdict_of({}, {}, []).exact
+
+
+def rows(tables, table):
+    return next(found for (name, _, _), found in tables.items() if name == table)
+
+
+def lose(table):
+    return lambda tables: rows(tables, table).pop()
+
+
+def duplicate(table):
+    return lambda tables: rows(tables, table).append(rows(tables, table)[0])
+
+
+def change(table, column, value, index=0):
+    def corrupt(tables):
+        rows(tables, table)[index] = rows(tables, table)[index] | {column: value}
+
+    return corrupt
+
+
+def move(tables):
+    """A dead letter that should have been a row, and the other way round."""
+    rows(tables, "landing/dead_letters")[0] = rows(tables, "landing/dead_letters")[0] | {"_offset": 0}
+
+
+CORRUPTIONS = {
+    "a landed row is missing": lose("landing/clicks"),
+    "a landed row is there twice": duplicate("landing/clicks"),
+    "a landed value is another": change("landing/clicks", "value", 2.25),
+    "an unknown field was not kept": change("landing/clicks", "_rescued", None),
+    "an unknown field has another type": change("landing/clicks", "_rescued", '{"colour":true}'),
+    "a key was lost": change("landing/clicks", "_key", None),
+    "a Kafka timestamp is another": change("landing/clicks", "_timestamp_ms", 1),
+    "a log line is missing": lose("landing/logs"),
+    "an attribute of a log line was lost": change("landing/logs", "attributes", None),
+    "a count is wrong": change("clickstream/page_minutes", "events", 2),
+    "a sum is wrong by the last digit": change("clickstream/page_minutes", "value_sum", 2.5000000000000004),
+    "a minute is missing": lose("clickstream/page_minutes"),
+    "a minute was given out twice": duplicate("clickstream/page_minutes"),
+    "a window starts elsewhere": change("clickstream/page_minutes", "window_start", NOON - MINUTE),
+    "a row has another partition": change("clickstream/page_minutes", "_partition", 3),
+    "a session is missing": lose("clickstream/sessions"),
+    "a session ends too early": change("clickstream/sessions", "session_end", NOON + 1),
+    "a session has another last page": change("clickstream/sessions", "last_page", "/home"),
+    "an error was not counted": change("logs/service_minutes", "errors", 0),
+    "a ratio is wrong": change("logs/service_minutes", "error_ratio", 0.5),
+    "a severity is wrong": change("logs/severity_minutes", "severity", "WARN"),
+    "a late row is missing": lose("clickstream/late"),
+    "a late row has another watermark": change("clickstream/late", "watermark", NOON),
+    "a dead letter is missing": lose("landing/dead_letters"),
+    "a dead letter is there twice": duplicate("clickstream/dead_letters"),
+    "a dead letter is another record's": move,
+    "a dead letter has another reason": change("landing/dead_letters", "reason", "from_the_future"),
+    "a dead letter lost its bytes": change("landing/dead_letters", "value", b""),
+}
+
+
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
+def test_it_notices_that(corruption):
+    produced, tables, books = correct()
+    tables = deepcopy(tables)
+    CORRUPTIONS[corruption](tables)
+    verdict = verdict_of(produced, tables, books)
+    assert not verdict.exact
+    assert verdict.differences
+
+
+def test_it_says_where_and_what():
+    produced, tables, books = correct()
+    rows(tables, "landing/clicks").pop()
+    verdict = verdict_of(produced, tables, books)
+    assert verdict.difference_count == 2
+    assert verdict.differences[0].startswith("clicks-0 landing/clicks: missing: _key=b'bob', _offset=5")
+    assert verdict.differences[1] == "clicks-0: offset 5 landed 0 times, as row or dead letter"
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"next_offset": 5},
+        {"base_offset": 1},
+        {"applied": 4},
+        {"dead": 0},
+        {"late": 1},
+        {"gaps": 1},
+        {"unpublished": True},
+        {"open_windows": True},
+    ],
+)
+def test_it_notices_wrong_books(facts):
+    produced, tables, books = correct()
+    books[0] = books[0]._replace(**facts)
+    verdict = verdict_of(produced, tables, books)
+    assert not verdict.exact
+    assert all(text.startswith("clicks-0 checkpoint of landing: ") for text in verdict.differences)
+
+
+def test_it_notices_a_missing_and_a_foreign_checkpoint():
+    produced, tables, books = correct()
+    books[0] = books[0]._replace(partition=7)
+    assert verdict_of(produced, tables, books).differences == [
+        "clicks-0 checkpoint of landing: there is none",
+        "clicks-7: got no record, but has a checkpoint of landing",
+    ]
+
+
+def test_it_notices_files_of_a_partition_that_got_nothing_and_of_an_unknown_table():
+    produced, tables, books = correct()
+    tables["landing/clicks", "clicks", 3] = [{"_offset": 0}]
+    tables["clickstream/hours", "clicks", 0] = [{"events": 1}]
+    assert sorted(verdict_of(produced, tables, books).differences) == [
+        "clicks-0 clickstream/hours: not expected: events=1",
+        "clicks-3: got no record, but has rows in landing/clicks",
+    ]
+
+
+def test_it_notices_offsets_that_the_broker_left_out():
+    produced, tables, books = correct()
+    produced["clicks", 0] = [r._replace(offset=r.offset + (r.offset > 1)) for r in produced["clicks", 0]]
+    differences = Counter(text.partition(":")[2] for text in verdict_of(produced, tables, books).differences)
+    assert differences[" the broker acknowledged offsets that do not follow one another"] == 1
+
+
+def test_it_keeps_the_first_differences_and_counts_all():
+    produced, tables, books = correct()
+    tables["clickstream/hours", "clicks", 0] = [{"hour": hour} for hour in range(1_000)]
+    verdict = verdict_of(produced, tables, books)
+    assert (len(verdict.differences), verdict.difference_count) == (100, 1_000)
