@@ -7,8 +7,8 @@ from typing import NoReturn
 import click
 
 from headrace.errors import ConfigurationError, HeadraceError
+from headrace_cli.commands.examples import examples
 from headrace_cli.errors import CommandError
-from headrace_cli.examples import examples
 
 USAGE = 2
 """Exit status after a wrong option or setting."""
@@ -18,11 +18,14 @@ INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 + SIGINT, as shells have it."""
 
 _COMMANDS = {
-    "demo": ("headrace_cli.demo:demo", "Run everything on this machine, and audit that the results are exact."),
-    "events": ("headrace_cli.events:events", "Make a sample MSK event of a file, for `sam local invoke`."),
-    "kafka": ("headrace_cli.kafka:kafka", "Run a real Apache Kafka on this machine: start, stop, status."),
-    "lake": ("headrace_cli.lake:lake", "Look into the lake: list tables, show rows, copy a table out."),
-    "produce": ("headrace_cli.produce:produce", "Send the records of a file to a Kafka topic."),
+    "demo": (
+        "demo:demo",
+        "Run everything on this machine, and audit that the results are exact.",
+    ),
+    "events": ("events:events", "Make a sample MSK event of a file, for `sam local invoke`."),
+    "kafka": ("kafka:kafka", "Run a real Apache Kafka on this machine: start, stop, status."),
+    "lake": ("lake:lake", "Look into the lake: list tables, show rows, copy a table out."),
+    "produce": ("produce:produce", "Send the records of a file to a Kafka topic."),
 }
 
 
@@ -40,7 +43,7 @@ class LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
-        command = getattr(importlib.import_module(module), attribute)
+        command = getattr(importlib.import_module(f"headrace_cli.commands.{module}"), attribute)
         assert isinstance(command, click.Command)  # noqa: S101 - the table above names commands only
         return command
 

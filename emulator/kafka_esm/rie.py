@@ -12,6 +12,7 @@ the function's process. Hazards of the emulator that this module works around:
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -41,6 +42,7 @@ _PATH = "/2015-03-31/functions/function/invocations"
 _LOOPBACK = "127.0.0.1"
 _START_SECONDS = 15.0
 _GRACE_SECONDS = 20.0
+_PORTS = (20_000, 32_000)
 _LONGEST_LINE_BYTES = 64 * 1024
 _OK = 200
 _LOAD_ERRORS = {
@@ -250,11 +252,18 @@ def _forward(output: IO[bytes], on_log: LogLine) -> None:
 
 
 def _free_ports() -> tuple[int, int]:
-    """Return two ports nobody listens at; both are held while looking, so they differ."""
-    with socket.socket() as first, socket.socket() as second:
-        first.bind((_LOOPBACK, 0))
-        second.bind((_LOOPBACK, 0))
-        return first.getsockname()[1], second.getsockname()[1]
+    """Return two ports nobody listens at.
+
+    From below the range that the kernel gives to outgoing connections: one of those, made between the look and the
+    emulator's own bind, would otherwise take the port now and then.
+    """
+    free: list[int] = []
+    while len(free) < 2:  # noqa: PLR2004 - the runtime's address and its API's
+        port = random.randrange(*_PORTS)  # noqa: S311 - not a secret
+        with socket.socket() as candidate, suppress(OSError):
+            candidate.bind((_LOOPBACK, port))
+            free += [port] if port not in free else []
+    return free[0], free[1]
 
 
 def _kill_session(leader: "subprocess.Popen[bytes]") -> None:

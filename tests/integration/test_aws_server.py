@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from headrace_cli import aws_server
-from headrace_cli.aws_server import LocalAws
+from headrace_cli.local import aws_server
+from headrace_cli.local.aws_server import LocalAws
 
 
 def test_it_has_the_bucket_and_the_table_and_leaves_the_environment_alone():

@@ -10,7 +10,7 @@ from arro3.io import write_parquet
 
 from headrace.checkpoint import OutboxEntry
 from headrace.objects import open_lake
-from headrace_cli.aws_server import LocalAws
+from headrace_cli.local.aws_server import LocalAws
 from headrace_cli.main import run
 
 

@@ -14,10 +14,10 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from headrace_cli.errors import CommandError
-from headrace_cli.generator import SPAN_MS, clicks
-from headrace_cli.partitioner import partition_of
-from headrace_cli.producer import MAX_RECORD_BYTES, PACE_BYTES, produce
-from headrace_cli.sources import SourceRecord
+from headrace_cli.generator.streams import SPAN_MS, clicks
+from headrace_cli.kafka.partitioner import partition_of
+from headrace_cli.kafka.producer import MAX_RECORD_BYTES, PACE_BYTES, produce
+from headrace_cli.sources.source import SourceRecord
 
 HEADRACE = Path(sys.executable).with_name("headrace")
 PARTITIONS = 4  # of every topic that the mock cluster makes
@@ -67,14 +67,16 @@ class TestProducer:
         records = list(clicks(5_000, 1, now_ms - SPAN_MS))
         delivered = {}
 
-        def on_delivery(partition, offset, timestamp_ms, key, value):
-            delivered[partition, offset] = (timestamp_ms, key, value)
+        def on_delivery(partition, offset, timestamp_ms, key, value, headers):
+            delivered[partition, offset] = (timestamp_ms, key, value, list(headers) or None)
 
         produced = produce(records, broker, topic, on_delivery=on_delivery)
         messages = read_back(broker, topic, len(records))
         assert (produced.records, len(messages)) == (5_000, 5_000)
         assert produced.bytes == sum(len(record.value or b"") for record in records)
-        assert delivered == {(m.partition(), m.offset()): (m.timestamp()[1], m.key(), m.value()) for m in messages}
+        assert delivered == {
+            (m.partition(), m.offset()): (m.timestamp()[1], m.key(), m.value(), m.headers()) for m in messages
+        }
         assert all(m.partition() == partition_of(m.key(), PARTITIONS) for m in messages)
         assert per_key((r.key, r.value, list(r.headers) or None) for r in records) == per_key(
             (m.key(), m.value(), m.headers()) for m in sorted(messages, key=lambda m: (m.partition(), m.offset()))
@@ -212,7 +214,7 @@ def test_a_terminal_gets_a_bar_after_two_seconds_and_a_file_gets_none():
     pytest.importorskip("pty")
     program = (
         "import time\n"
-        "from headrace_cli.progress import tracked\n"
+        "from headrace_cli.commands.progress import tracked\n"
         "items = iter(range(47))\n"
         "for item in tracked(items, 'Working hard', lambda: 0.5, look_every=1): time.sleep(0.05)\n"
     )

@@ -12,7 +12,7 @@ from headrace import dynamodb
 from headrace.checkpoint import Checkpoint, CheckpointKey, OutboxEntry
 from headrace.dynamodb import DynamoDBCheckpointStore
 from headrace.errors import CheckpointCorrupt, CommitConflict, ConfigurationError, InfrastructureError, InvariantError
-from headrace_cli.aws_server import LocalAws
+from headrace_cli.local.aws_server import LocalAws
 
 KEY = CheckpointKey("headrace", "clickstream", "1", "web.clicks_v-1", 3)
 FIRST = Checkpoint(

@@ -7,7 +7,7 @@ from moto.s3.models import s3_backends
 from headrace.checkpoint import OutboxEntry
 from headrace.errors import ConfigurationError, ObjectMissing
 from headrace.objects import open_lake
-from headrace_cli.aws_server import LocalAws
+from headrace_cli.local.aws_server import LocalAws
 
 
 @pytest.fixture(scope="module")

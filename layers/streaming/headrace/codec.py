@@ -187,7 +187,16 @@ def _payload(value: bytes | None) -> bytes:
 def _convert(raw: Any, field: Field) -> Any:
     if isinstance(raw, str) and field.ticks_per_ms is not None:
         raw = _epoch(msgspec.convert(raw, datetime), field.ticks_per_ms)
+    if type(raw) is int and DataType.is_floating(field.arrow_type):
+        raw = _float(raw)  # as the typed decoder does, whatever the integer's size
     return msgspec.convert(raw, field.value_type)
+
+
+def _float(raw: int) -> float | int:
+    try:
+        return float(raw)
+    except OverflowError:
+        return raw
 
 
 def _epoch(moment: datetime, ticks_per_ms: int) -> int:

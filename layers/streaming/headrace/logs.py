@@ -163,13 +163,11 @@ def _take_fields(members: dict[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name in sorted(members.keys() & NAMES.keys(), key=_RANKS.__getitem__):
         field, converter = NAMES[name]
-        if field in fields:
-            continue
         value = members[name]
-        converted = None if value is None else converter(value)
-        if converted is not None:
+        if value is None:
+            del members[name]
+        elif field not in fields and (converted := converter(value)) is not None:
             fields[field] = converted
-        if converted is not None or value is None:
             del members[name]
     return fields
 

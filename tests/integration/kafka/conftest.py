@@ -9,8 +9,8 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from headrace_cli.kafka_distribution import missing_tools
-from headrace_cli.kafka_server import KafkaServer
+from headrace_cli.kafka.distribution import missing_tools
+from headrace_cli.kafka.server import KafkaServer
 from kafka_esm import Backoff, Emulator, Function, InProcessInvoker, Mapping
 
 _numbers = count()

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from headrace_cli import kafka_distribution
 from headrace_cli.errors import CommandError, OptionError
-from headrace_cli.kafka_server import KafkaServer
+from headrace_cli.kafka import distribution as kafka_distribution
+from headrace_cli.kafka.server import KafkaServer
 
 HEADRACE = [sys.executable, "-c", "from headrace_cli.main import main; main()"]
 

@@ -13,11 +13,11 @@ import pytest
 from headrace import schema
 from headrace.codec import JsonCodec, LogCodec
 from headrace.records import Record
-from headrace_cli.audit import Books, Roles, audit
-from headrace_cli.audit_clicks import read_click
-from headrace_cli.audit_expectation import Rules, expect_clicks, expect_logs
-from headrace_cli.audit_logs import read_log
-from headrace_cli.audit_records import (
+from headrace_cli.audit.audit import Books, Roles, audit
+from headrace_cli.audit.clicks import read_click
+from headrace_cli.audit.expectation import Rules, expect_clicks, expect_logs
+from headrace_cli.audit.logs import read_log
+from headrace_cli.audit.records import (
     CAUSE_OF_REASON,
     FROM_THE_FUTURE,
     NO_VALUE,
@@ -59,11 +59,13 @@ def test_the_audit_imports_only_itself_and_the_standard_library():
         froms = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
         names = [alias.name for node in imports for alias in node.names] + [node.module for node in froms]
         foreign = [n for n in names if n.split(".")[0] not in sys.stdlib_module_names]
-        assert all(name.startswith("headrace_cli.audit") for name in foreign), (path.name, foreign)
+        assert all(name.startswith("headrace_cli.audit.audit") for name in foreign), (path.name, foreign)
 
 
 def test_importing_the_audit_loads_nothing_of_the_library():
-    program = "import sys, headrace_cli.audit; print([n for n in sys.modules if n.partition('.')[0] == 'headrace'])"
+    program = (
+        "import sys, headrace_cli.audit.audit; print([n for n in sys.modules if n.partition('.')[0] == 'headrace'])"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
 
@@ -394,7 +396,9 @@ def correct():
 
 
 def published(row):
-    row = {**row, "_headers": []} if "_offset" in row else dict(row)
+    row = dict(row)
+    if "_headers" in row:
+        row["_headers"] = [{"key": name, "value": data} for name, data in row["_headers"]]
     if "cause" in row:
         cause = row.pop("cause")
         row |= {"reason": next(r for r, c in CAUSE_OF_REASON.items() if c == cause), "detail": "…"}
@@ -472,6 +476,7 @@ CORRUPTIONS = {
     "a dead letter is another record's": move,
     "a dead letter has another reason": change("landing/dead_letters", "reason", "from_the_future"),
     "a dead letter lost its bytes": change("landing/dead_letters", "value", b""),
+    "a header came from nowhere": change("landing/dead_letters", "_headers", [{"key": "a", "value": b"1"}]),
 }
 
 
@@ -490,7 +495,7 @@ def test_it_says_where_and_what():
     rows(tables, "landing/clicks").pop()
     verdict = verdict_of(produced, tables, books)
     assert verdict.difference_count == 2
-    assert verdict.differences[0].startswith("clicks-0 landing/clicks: missing: _key=b'bob', _offset=5")
+    assert verdict.differences[0].startswith("clicks-0 landing/clicks: missing: _headers=(), _key=b'bob', _offset=5")
     assert verdict.differences[1] == "clicks-0: offset 5 landed 0 times, as row or dead letter"
 
 

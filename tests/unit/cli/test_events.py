@@ -6,11 +6,11 @@ import pytest
 
 from headrace import event
 from headrace.records import TopicPartition
+from headrace_cli.commands.events import MAX_EVENT_BYTES, sample_event
 from headrace_cli.errors import CommandError
-from headrace_cli.events import MAX_EVENT_BYTES, sample_event
+from headrace_cli.kafka.partitioner import partition_of
 from headrace_cli.main import run
-from headrace_cli.partitioner import partition_of
-from headrace_cli.sources import SourceRecord
+from headrace_cli.sources.source import SourceRecord
 
 TOPIC = "shop.clicks-v1_a"
 

@@ -10,8 +10,8 @@ import pytest
 
 from headrace.errors import PoisonError
 from headrace.logs import parse
-from headrace_cli.bad_records import BAD_CLICKS, BAD_LOGS, LARGE_BYTES, ODD_CLICKS, ODD_LOGS
-from headrace_cli.generator import (
+from headrace_cli.generator.bad_records import BAD_CLICKS, BAD_LOGS, LARGE_BYTES, ODD_CLICKS, ODD_LOGS
+from headrace_cli.generator.streams import (
     LATE_MS,
     OUT_OF_ORDER_MS,
     OUTAGE,

@@ -38,7 +38,7 @@ class TestHelp:
         program = (
             "import sys; from headrace_cli.main import run; run(['--help']);"
             "print([name for name in ('confluent_kafka', 'rich', 'arro3', 'obstore', 'moto', 'msgspec',"
-            " 'headrace_cli.lake', 'headrace_cli.produce') if name in sys.modules])"
+            " 'headrace_cli.commands.lake', 'headrace_cli.commands.produce') if name in sys.modules])"
         )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=True)
         assert done.stdout.splitlines()[-1] == b"[]"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from headrace_cli.partitioner import murmur2, partition_of
+from headrace_cli.kafka.partitioner import murmur2, partition_of
 
 
 @pytest.mark.parametrize(

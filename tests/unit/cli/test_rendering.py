@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from headrace_cli.rendering import cell, json_value
+from headrace_cli.commands.rendering import cell, json_value
 
 MOMENT = dt.datetime(2024, 3, 13, 10, 21, 14, 250_000, tzinfo=dt.UTC)
 

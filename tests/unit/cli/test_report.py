@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from headrace_cli.report import Highlights
+from headrace_cli.local.report import Highlights
 
 MINUTE = 60_000
 

@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 
 from headrace_cli.errors import CommandError, OptionError
-from headrace_cli.fields import FieldOptions
-from headrace_cli.lines import MAX_LINE_BYTES
-from headrace_cli.sources import AUTO, Source
+from headrace_cli.sources.fields import FieldOptions
+from headrace_cli.sources.lines import MAX_LINE_BYTES
+from headrace_cli.sources.source import AUTO, Source
 
 NDJSON = b'{"user":"a","at":1}\n{"user":"b","at":2}\n'
 CSV = b"user,at\na,1\nb,2\n"

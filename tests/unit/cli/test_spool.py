@@ -1,11 +1,11 @@
 """Produced records on disk: what comes back, and what a consumer has yet to read."""
 
-from headrace_cli.audit_records import Produced
-from headrace_cli.spool import Spool
+from headrace_cli.audit.records import Produced
+from headrace_cli.audit.spool import Spool
 
 RECORDS = [
     Produced("clicks", 0, 0, 1_700_000_000_000, b"ann", b"12345"),
-    Produced("clicks", 0, 1, -1, None, None),
+    Produced("clicks", 0, 1, -1, None, None, (("a", b"\xff"), ("a", None), ("", b""))),
     Produced("clicks", 0, 2, 0, b"", b""),
     Produced("clicks-0", 0, 0, 5, b"k", b"another topic"),
 ]

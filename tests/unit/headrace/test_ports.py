@@ -14,7 +14,7 @@ from headrace.errors import CommitConflict, ObjectMissing
 from headrace.folder import FolderCheckpointStore
 from headrace.objects import ObjectStoreOutbox, open_lake
 from headrace.outbox import MemoryOutbox
-from headrace_cli.aws_server import LocalAws
+from headrace_cli.local.aws_server import LocalAws
 
 NASTY_KEYS = [
     "lake/p/t/date=2026-11-22/hour=07/1-web.clicks_v-1-3-17-0.parquet",

@@ -1,0 +1,194 @@
+"""What the tables must hold of one partition, worked out from the records that were produced to it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from headrace_cli.audit.clicks import read_click
+from headrace_cli.audit.logs import read_log
+from headrace_cli.audit.records import FROM_THE_FUTURE, Dead, Produced, is_from_the_future
+from headrace_cli.audit.windows import Event, Late, Window, added_up, first, in_time, last, sessions, tumbling
+
+Row = dict[str, Any]
+"""Column name to value. Times are epoch milliseconds."""
+
+MINUTE_MS = 60_000
+
+
+class Rules(NamedTuple):
+    """The deployment's choices that results depend on, in milliseconds."""
+
+    out_of_orderness_ms: int = 60_000
+    allowed_lateness_ms: int = 0
+    max_skew_ms: int = 300_000
+    session_gap_ms: int = 1_800_000
+
+
+class Expectation(NamedTuple):
+    """What one partition's records amount to."""
+
+    windowing: str
+    """The pipeline that makes windows of this topic."""
+    tables: dict[str, list[Row]]
+    """Every row of every table, by `pipeline/table`."""
+    applied: int
+    dead: int
+    late: int
+
+
+class _Readable(NamedTuple):
+    record: Produced
+    fields: dict[str, Any]
+    time_ms: int
+
+
+def expect_clicks(records: Iterable[Produced], topic: str, rules: Rules) -> Expectation:
+    """Landed clicks, counts per page and minute, and sessions."""
+    readable, dead = _sorted_out(records, read_click, rules)
+    events = in_time(readable, rules.out_of_orderness_ms)
+    minutes, late_minutes = tumbling(
+        events,
+        lambda click: (click["page"], click["event_type"]),
+        size_ms=MINUTE_MS,
+        lateness_ms=rules.allowed_lateness_ms,
+    )
+    visits, late_visits = sessions(
+        events, lambda click: (click["user_id"],), gap_ms=rules.session_gap_ms, lateness_ms=rules.allowed_lateness_ms
+    )
+    late = _late_rows("page_minutes", late_minutes) + _late_rows("sessions", late_visits)
+    windows = {"page_minutes": list(map(_page_minute, minutes)), "sessions": list(map(_session, visits))}
+    return _expectation("clickstream", topic, (readable, dead), windows | {"late": late})
+
+
+def expect_logs(records: Iterable[Produced], topic: str, rules: Rules) -> Expectation:
+    """Landed lines, and counts per service and minute."""
+    readable, dead = _sorted_out(records, read_log, rules)
+    events = in_time(readable, rules.out_of_orderness_ms)
+    severities, late_severities = tumbling(
+        events,
+        lambda line: (line["service"], line["severity"]),
+        size_ms=MINUTE_MS,
+        lateness_ms=rules.allowed_lateness_ms,
+    )
+    services, late_services = tumbling(
+        events, lambda line: (line["service"],), size_ms=MINUTE_MS, lateness_ms=rules.allowed_lateness_ms
+    )
+    late = _late_rows("severity_minutes", late_severities) + _late_rows("service_minutes", late_services)
+    windows = {
+        "severity_minutes": list(map(_severity_minute, severities)),
+        "service_minutes": list(map(_service_minute, services)),
+    }
+    return _expectation("logs", topic, (readable, dead), windows | {"late": late})
+
+
+def _sorted_out(
+    records: Iterable[Produced], read: Callable[[Produced], dict[str, Any]], rules: Rules
+) -> tuple[list[_Readable], list[Row]]:
+    """The records that can be read and believed, and the dead letters."""
+    readable: list[_Readable] = []
+    dead: list[Row] = []
+    for record in records:
+        try:
+            fields = read(record)
+            time_ms = record.timestamp_ms if fields["timestamp"] is None else fields["timestamp"]
+            if is_from_the_future(time_ms, record, rules.max_skew_ms):
+                raise Dead(FROM_THE_FUTURE)  # noqa: TRY301 - as if the reader had said so
+        except Dead as verdict:
+            dead.append({"cause": verdict.cause, "value": record.value, **_origin(record)})
+        else:
+            readable.append(_Readable(record, fields, time_ms))
+    return readable, dead
+
+
+def _expectation(
+    windowing: str, topic: str, sorted_out: tuple[Sequence[_Readable], list[Row]], windows: dict[str, list[Row]]
+) -> Expectation:
+    readable, dead = sorted_out
+    tables = {
+        f"landing/{topic}": [{**each.fields, **_origin(each.record)} for each in readable],
+        "landing/dead_letters": dead,
+        f"{windowing}/dead_letters": dead,
+        **{f"{windowing}/{name}": rows for name, rows in windows.items()},
+    }
+    return Expectation(windowing, tables, len(readable), len(dead), len(windows["late"]))
+
+
+def _origin(record: Produced) -> Row:
+    return {
+        "_topic": record.topic,
+        "_partition": record.partition,
+        "_offset": record.offset,
+        "_timestamp_ms": record.timestamp_ms,
+        "_key": record.key,
+        "_headers": record.headers,
+    }
+
+
+def _partition_of(window: Window) -> Row:
+    record = window.events[0].record
+    return {"_topic": record.topic, "_partition": record.partition}
+
+
+def _page_minute(window: Window) -> Row:
+    page, event_type = window.key
+    return {
+        "window_start": window.start_ms,
+        "window_end": window.end_ms,
+        "page": page,
+        "event_type": event_type,
+        "events": len(window.events),
+        "value_sum": added_up(event.fields["value"] for event in window.events),
+        **_partition_of(window),
+    }
+
+
+def _session(window: Window) -> Row:
+    return {
+        "session_start": window.start_ms,
+        "session_end": window.end_ms,
+        "user_id": window.key[0],
+        "events": len(window.events),
+        "first_page": first(window.events).fields["page"],
+        "last_page": last(window.events).fields["page"],
+        **_partition_of(window),
+    }
+
+
+def _severity_minute(window: Window) -> Row:
+    service, severity = window.key
+    return {
+        "window_start": window.start_ms,
+        "window_end": window.end_ms,
+        "service": service,
+        "severity": severity,
+        "events": len(window.events),
+        **_partition_of(window),
+    }
+
+
+def _service_minute(window: Window) -> Row:
+    errors = len([event for event in window.events if event.fields["is_error"]])
+    return {
+        "window_start": window.start_ms,
+        "window_end": window.end_ms,
+        "service": window.key[0],
+        "events": len(window.events),
+        "errors": errors,
+        "error_ratio": errors / len(window.events),
+        **_partition_of(window),
+    }
+
+
+def _late_rows(operator: str, late: list[Late]) -> list[Row]:
+    return [_late_row(operator, each.event, each.start_ms, each.end_ms) for each in late]
+
+
+def _late_row(operator: str, event: Event, start_ms: int, end_ms: int) -> Row:
+    return {
+        "operator": operator,
+        "event_time": event.time_ms,
+        "window_start": start_ms,
+        "window_end": end_ms,
+        "watermark": event.watermark_ms,
+        "value": event.record.value,
+        **_origin(event.record),
+    }

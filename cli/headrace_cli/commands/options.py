@@ -1,0 +1,84 @@
+"""The options by which commands say what a file is and what its fields mean, written once."""
+
+import functools
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from headrace_cli.sources.fields import FieldOptions
+from headrace_cli.sources.source import AUTO, FORMATS
+
+Command = Callable[..., Any]
+
+
+class TopicName(click.ParamType):
+    """A name that Kafka takes for a topic."""
+
+    name = "topic"
+    _legal = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the name by Kafka's rule (`org.apache.kafka.common.internals.Topic`)."""
+        if not self._legal.fullmatch(value) or value in {".", ".."}:
+            self.fail(f"{value!r} is no topic name: 1 to 249 letters, digits, '.', '_' and '-'", param, ctx)
+        return str(value)
+
+
+class BootstrapServers(click.ParamType):
+    """Brokers to start from: `HOST:PORT`, or several with commas."""
+
+    name = "host:port"
+    _server = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s,:]+):[0-9]{1,5}")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the form: librdkafka would try for ten seconds to reach what is no address."""
+        if not all(self._server.fullmatch(server) for server in str(value).split(",")):
+            self.fail(f"{value!r} is not HOST:PORT[,HOST:PORT…]", param, ctx)
+        return str(value)
+
+
+class Rename(click.ParamType):
+    """`new=old`: the payload's name for a field, and the input's."""
+
+    name = "new=old"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Split the text into its two names."""
+        new, equals, old = str(value).partition("=")
+        if not (new and equals and old):
+            self.fail(f"{value!r} is not new=old, e.g. --field page=url", param, ctx)
+        return new, old
+
+
+def field_options(command: Command) -> Command:
+    """Give a command the field options; it gets them as `source_format: str` and `fields: FieldOptions`."""
+
+    @click.option(
+        "--format",
+        "source_format",
+        type=click.Choice([AUTO, *FORMATS]),
+        default=AUTO,
+        show_default=True,
+        help="What the input is.",
+    )
+    @click.option("--key", metavar="FIELD", help="The record key is this field's value.")
+    @click.option("--field", "renames", type=Rename(), multiple=True, help="Rename a field; may be repeated.")
+    @click.option("--time-field", metavar="FIELD", help="Turn this field's time into epoch milliseconds (UTC).")
+    @click.option("--order-by", metavar="FIELD", help="Sort by this field first (in memory, stable).")
+    @click.option("--number", "numbers", metavar="FIELD", multiple=True, help="A CSV column that is a number.")
+    @functools.wraps(command)
+    def gathered(
+        *args: Any,
+        key: str | None,
+        renames: tuple[tuple[str, str], ...],
+        time_field: str | None,
+        order_by: str | None,
+        numbers: tuple[str, ...],
+        **kwargs: Any,
+    ) -> Any:
+        fields = FieldOptions(key, renames, time_field, order_by, numbers)
+        return command(*args, fields=fields, **kwargs)
+
+    return gathered

@@ -1,0 +1,1 @@
+"""Files of records: NDJSON, CSV or plain lines, compressed or not."""
