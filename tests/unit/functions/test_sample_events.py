@@ -11,9 +11,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from sample_events import EVENTS, EXPECTED, sample
 
 ROOT = Path(__file__).resolve().parents[3]
-EVENTS = ROOT / "events"
 
 INVOKE = """
 import importlib, json, pathlib, sys, types
@@ -33,34 +33,6 @@ ENVIRONMENT = {
     "HEADRACE_LANDING_CODECS": "clicks=json:clicks.avsc,logs=log",
     "HEADRACE_BOOTSTRAP_SERVERS": "localhost:9098",
 }
-
-# File: applied, dead, late, and the rows of each table that has any.
-EXPECTED = {
-    "clickstream/basic": (22, 0, 0, {"clickstream/page_minutes": 17, "clickstream/sessions": 4}),
-    "clickstream/out_of_order": (
-        *(16, 0, 4),
-        {"clickstream/late": 4, "clickstream/page_minutes": 11, "clickstream/sessions": 2},
-    ),
-    "clickstream/bad_records": (
-        *(6, 16, 0),
-        {"clickstream/dead_letters": 16, "clickstream/page_minutes": 4, "clickstream/sessions": 2},
-    ),
-    "logs/json_lines": (
-        *(16, 1, 0),
-        {"logs/dead_letters": 1, "logs/service_minutes": 5, "logs/severity_minutes": 9},
-    ),
-    "logs/access_log": (
-        *(15, 1, 0),
-        {"logs/dead_letters": 1, "logs/service_minutes": 4, "logs/severity_minutes": 8},
-    ),
-    "landing/clicks": (8, 2, 0, {"landing/clicks": 8, "landing/dead_letters": 2}),
-    "landing/logs": (9, 1, 0, {"landing/logs": 9, "landing/dead_letters": 1}),
-    "landing/raw": (8, 0, 0, {"landing/shop.inventory-v1_raw": 8}),
-}
-
-
-def sample(name):
-    return json.loads((EVENTS / f"{name}.json").read_text())
 
 
 @cache
