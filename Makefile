@@ -31,8 +31,8 @@ moved:
 demo: setup ## Run the whole application on this machine and audit what came out
 	$(BIN)/headrace demo
 
-test: setup build-host ## Run all tests
-	$(BIN)/python -m pytest
+test: setup build-host ## Run all tests (a file at a time on up to four processors)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: setup ## Check style and formatting
 	$(BIN)/ruff check --output-format concise
