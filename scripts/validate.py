@@ -1,4 +1,4 @@
-"""Checks the template as CloudFormation will see it, and the schemas; exit status 1 on any finding.
+"""Checks the templates as CloudFormation will see them, and the schemas; exit status 1 on any finding.
 
 `sam validate --lint` hardly looks inside `AWS::Serverless::*`: a misspelt event property or an unknown starting
 position passes. So the template is translated first, in every variant that changes what is deployed, and cfn-lint
@@ -110,7 +110,8 @@ def schema_findings(folder: Path = SCHEMAS) -> list[str]:
 
 
 def _packaged(template: dict[str, Any]) -> dict[str, Any]:
-    sections = [template["Globals"]["Function"], *(r.get("Properties", {}) for r in template["Resources"].values())]
+    own = template.get("Globals", {}).get("Function", {})
+    sections = [own, *(resource.get("Properties", {}) for resource in template["Resources"].values())]
     for section in sections:
         for name in ("CodeUri", "ContentUri"):
             if name in section:
@@ -123,8 +124,8 @@ def _where(match: Any) -> str:
     return f" ({path})" if path else ""
 
 
-def main() -> None:
-    """Check everything, print one line per variant and per finding."""
+def application_findings() -> int:
+    """Check the application's template and the schemas, print one line per variant and per finding; their number."""
     template = load_template()
     found: dict[str, list[str]] = {}
     for parameters in variants():
@@ -140,7 +141,18 @@ def main() -> None:
         print(f"  template.yaml, in {len(names)} of {len(list(variants()))} variants: {finding}")
     for finding in schemas:
         print(f"  {finding}")
-    sys.exit(1 if found or schemas else 0)
+    return len(found) + len(schemas)
+
+
+def main() -> None:
+    """Check the application and the platform, print what was found."""
+    # They import this module.
+    import validate_checkov  # noqa: PLC0415 - see above
+    import validate_provisioning  # noqa: PLC0415 - see above
+
+    scan = validate_checkov.Scan()
+    found = application_findings() + validate_provisioning.check()
+    sys.exit(1 if found + validate_checkov.tell(scan.result()) else 0)
 
 
 if __name__ == "__main__":
