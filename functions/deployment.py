@@ -16,16 +16,12 @@ def settings() -> Settings:
     Raises:
         ConfigurationError: names each variable that is wrong, and its value.
     """
-    # What is loaded by now lives as long as the process, and a batch makes some 100,000 objects that refer to no
-    # cycle: collecting as often as the interpreter does by default costs a third of the time.
-    gc.freeze()
-    gc.set_threshold(200_000, 20, 20)
     return Settings.from_environment(os.environ)
 
 
 def pipeline(name: str, topology_of: Callable[[str], Topology], config: Settings) -> Pipeline:
     """One pipeline on the deployment's stores."""
-    return Pipeline(
+    wired = Pipeline(
         name,
         topology_of,
         stores.checkpoint_store(config),
@@ -34,3 +30,8 @@ def pipeline(name: str, topology_of: Callable[[str], Topology], config: Settings
         generation=config.generation,
         gaps=config.gaps,
     )
+    # What is loaded by now, clients included, lives as long as the process, and a batch makes tens of thousands of
+    # objects and no cycles: collecting as often as the interpreter does by default costs a good part of its time.
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 20)
+    return wired
