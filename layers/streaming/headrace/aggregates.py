@@ -1,12 +1,13 @@
 """What is kept of the events of a window: small mergeable states and how they grow.
 
-A state is plain data (numbers, strings, tuples of them), so that it goes into a snapshot as it is, and is replaced,
-never changed in place. States come by column: `add` takes a batch of events at once, in offset order, each with the
-position of the state that it goes into. Sums of floats are added one by one in that order and in no other way:
-Python 3.12's `sum` compensates, which would make the result depend on where a batch was cut.
+A state is a tuple of scalars, and states are kept by column, a column for each of the tuple's places, so that they go
+into a snapshot as they are. `add` takes a batch of events at once, in offset order, each with the row that it goes
+into. Sums of floats are added one by one in that order and in no other way: Python 3.12's `sum` compensates, which
+would make the result depend on where a batch was cut.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, Protocol
 
 import msgspec
@@ -14,8 +15,10 @@ from arro3.core import DataType
 
 from headrace.errors import ConfigurationError
 
-State = Any
-"""Plain data; what it holds is the aggregate's own business."""
+State = tuple[Any, ...]
+"""Scalars; what they mean is the aggregate's own business."""
+Columns = Sequence[list[Any]]
+"""The states of many windows: place n of row r's state is `columns[n][r]`."""
 
 MAX_INT64 = 2**63 - 1
 MIN_INT64 = -(2**63)
@@ -33,8 +36,8 @@ class Aggregate(Protocol):
         """The state of no events."""
         ...
 
-    def add(self, states: list[State], targets: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
-        """Take events in, in order: event n, with `values[n]` (None: it has none), goes into `states[targets[n]]`."""
+    def add(self, columns: Columns, rows: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
+        """Take events in, in order: event n, with `values[n]` (None: it has none), goes into row `rows[n]`."""
         ...
 
     def merge(self, earlier: State, later: State) -> State:
@@ -55,22 +58,23 @@ class Count(msgspec.Struct, frozen=True):
 
     field: None = None
 
-    def initial(self) -> int:
+    def initial(self) -> State:
         """No events."""
-        return 0
+        return (0,)
 
-    def add(self, states: list[Any], targets: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
+    def add(self, columns: Columns, rows: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
         """One more each, whatever it holds."""
-        for target in targets:
-            states[target] += 1
+        (counts,) = columns
+        for row in rows:
+            counts[row] += 1
 
-    def merge(self, earlier: int, later: int) -> int:
+    def merge(self, earlier: State, later: State) -> State:
         """Both."""
-        return earlier + later
+        return (earlier[0] + later[0],)
 
-    def result(self, state: int) -> int:
+    def result(self, state: State) -> Any:
         """The number of events."""
-        return state
+        return state[0]
 
     def result_type(self, field_type: DataType | None) -> DataType:
         """A 64-bit integer."""
@@ -78,18 +82,18 @@ class Count(msgspec.Struct, frozen=True):
 
 
 class _OfField(msgspec.Struct, frozen=True):
-    """What the aggregates of one field share: no value is None (SQL's NULL), the result is the state."""
+    """What the aggregates of one field share: one scalar, None (SQL's NULL) without a value, that is the result."""
 
     field: str
     """The field to aggregate."""
 
     def initial(self) -> State:
         """No value yet."""
-        return None
+        return (None,)
 
     def result(self, state: State) -> Any:
-        """The state itself."""
-        return state
+        """The scalar itself."""
+        return state[0]
 
     def result_type(self, field_type: DataType | None) -> DataType:
         """The field's own type."""
@@ -106,16 +110,17 @@ class _OfField(msgspec.Struct, frozen=True):
 class Sum(_OfField, frozen=True):
     """Sum of a number field; integers saturate at 64 bits rather than block the partition."""
 
-    def add(self, states: list[Any], targets: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
+    def add(self, columns: Columns, rows: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
         """Add, ignoring absent values."""
-        for target, value in zip(targets, values, strict=True):
+        (totals,) = columns
+        for row, value in zip(rows, values, strict=True):
             if value is not None:
-                state = states[target]
-                states[target] = value if state is None else _saturated(state + value)
+                total = totals[row]
+                totals[row] = value if total is None else _saturated(total + value)
 
-    def merge(self, earlier: Any, later: Any) -> Any:
+    def merge(self, earlier: State, later: State) -> State:
         """Add the two sums."""
-        return _either(earlier, later) if earlier is None or later is None else _saturated(earlier + later)
+        return (_combined(earlier[0], later[0], lambda a, b: _saturated(a + b)),)
 
     def result_type(self, field_type: DataType | None) -> DataType:
         """A 64-bit integer for integers, else a double."""
@@ -125,33 +130,31 @@ class Sum(_OfField, frozen=True):
 class Min(_OfField, frozen=True):
     """Smallest value of a field."""
 
-    def add(self, states: list[Any], targets: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
+    def add(self, columns: Columns, rows: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
         """Keep the smallest, ignoring absent values."""
-        for target, value in zip(targets, values, strict=True):
-            if value is not None:
-                state = states[target]
-                if state is None or value < state:
-                    states[target] = value
+        (smallest,) = columns
+        for row, value in zip(rows, values, strict=True):
+            if value is not None and (smallest[row] is None or value < smallest[row]):
+                smallest[row] = value
 
-    def merge(self, earlier: Any, later: Any) -> Any:
+    def merge(self, earlier: State, later: State) -> State:
         """The smaller of the two."""
-        return _either(earlier, later) if earlier is None or later is None else min(earlier, later)
+        return (_combined(earlier[0], later[0], min),)
 
 
 class Max(_OfField, frozen=True):
     """Largest value of a field."""
 
-    def add(self, states: list[Any], targets: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
+    def add(self, columns: Columns, rows: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
         """Keep the largest, ignoring absent values."""
-        for target, value in zip(targets, values, strict=True):
-            if value is not None:
-                state = states[target]
-                if state is None or value > state:
-                    states[target] = value
+        (largest,) = columns
+        for row, value in zip(rows, values, strict=True):
+            if value is not None and (largest[row] is None or value > largest[row]):
+                largest[row] = value
 
-    def merge(self, earlier: Any, later: Any) -> Any:
+    def merge(self, earlier: State, later: State) -> State:
         """The larger of the two."""
-        return _either(earlier, later) if earlier is None or later is None else max(earlier, later)
+        return (_combined(earlier[0], later[0], max),)
 
 
 class Mean(_OfField, frozen=True):
@@ -161,18 +164,19 @@ class Mean(_OfField, frozen=True):
         """Nothing added."""
         return (0, 0)
 
-    def add(self, states: list[Any], targets: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
+    def add(self, columns: Columns, rows: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
         """Add, ignoring absent values."""
-        for target, value in zip(targets, values, strict=True):
+        totals, numbers = columns
+        for row, value in zip(rows, values, strict=True):
             if value is not None:
-                total, number = states[target]
-                states[target] = (_saturated(total + value), number + 1)
+                totals[row] = _saturated(totals[row] + value)
+                numbers[row] += 1
 
-    def merge(self, earlier: Any, later: Any) -> Any:
+    def merge(self, earlier: State, later: State) -> State:
         """Add sums and numbers."""
         return (_saturated(earlier[0] + later[0]), earlier[1] + later[1])
 
-    def result(self, state: Any) -> float | None:
+    def result(self, state: State) -> Any:
         """Sum over number; None without values."""
         return state[0] / state[1] if state[1] else None
 
@@ -183,45 +187,50 @@ class Mean(_OfField, frozen=True):
 
 
 class First(_OfField, frozen=True):
-    """The field at the earliest event time; at equal times, of the lowest offset. State: time and value."""
+    """The field at the earliest event time; at equal times, of the lowest offset. State: value and time."""
 
-    def add(self, states: list[Any], targets: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
+    def initial(self) -> State:
+        """Any event is earlier than this one."""
+        return (None, MAX_INT64)
+
+    def add(self, columns: Columns, rows: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
         """Keep the earliest."""
-        for target, value, time_ms in zip(targets, values, times_ms, strict=True):
-            state = states[target]
-            if state is None or time_ms < state[0]:
-                states[target] = (time_ms, value)
+        kept, earliest_ms = columns
+        for row, value, time_ms in zip(rows, values, times_ms, strict=True):
+            if time_ms < earliest_ms[row]:
+                kept[row], earliest_ms[row] = value, time_ms
 
-    def merge(self, earlier: Any, later: Any) -> Any:
-        """The earlier window's, unless that had no events."""
-        return later if earlier is None else earlier
-
-    def result(self, state: Any) -> Any:
-        """The value without its time; None of no events."""
-        return None if state is None else state[1]
+    def merge(self, earlier: State, later: State) -> State:
+        """The earlier one's, unless that had no events."""
+        return min(earlier, later, key=_time_ms)
 
 
 class Last(_OfField, frozen=True):
-    """The field at the latest event time; at equal times, of the highest offset. State: time and value."""
+    """The field at the latest event time; at equal times, of the highest offset. State: value and time."""
 
-    def add(self, states: list[Any], targets: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
+    def initial(self) -> State:
+        """No event is earlier than this one."""
+        return (None, MIN_INT64)
+
+    def add(self, columns: Columns, rows: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
         """Keep the latest."""
-        for target, value, time_ms in zip(targets, values, times_ms, strict=True):
-            state = states[target]
-            if state is None or time_ms >= state[0]:
-                states[target] = (time_ms, value)
+        kept, latest_ms = columns
+        for row, value, time_ms in zip(rows, values, times_ms, strict=True):
+            if time_ms >= latest_ms[row]:
+                kept[row], latest_ms[row] = value, time_ms
 
-    def merge(self, earlier: Any, later: Any) -> Any:
-        """The later window's, unless that had no events."""
-        return earlier if later is None else later
-
-    def result(self, state: Any) -> Any:
-        """The value without its time; None of no events."""
-        return None if state is None else state[1]
+    def merge(self, earlier: State, later: State) -> State:
+        """The later one's, unless that had no events."""
+        return max(later, earlier, key=_time_ms)
 
 
-def _either(earlier: Any, later: Any) -> Any:
-    return later if earlier is None else earlier
+_time_ms = itemgetter(1)
+
+
+def _combined(earlier: Any, later: Any, combine: Callable[[Any, Any], Any]) -> Any:
+    if earlier is None or later is None:
+        return later if earlier is None else earlier
+    return combine(earlier, later)
 
 
 def _saturated(total: Any) -> Any:

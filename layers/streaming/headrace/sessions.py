@@ -13,7 +13,7 @@ from headrace.errors import CheckpointCorrupt
 from headrace.lake import Rows
 from headrace.operators import Batch, LateRecord, Running
 from headrace.records import TopicPartition
-from headrace.windowed import Accumulators, Key, WindowRows, key_type, keys_of, late_record
+from headrace.windowed import Accumulators, Key, WindowRows, key_type, keys_of, late_record, only
 from headrace.windows import SessionWindows
 
 _OVER = 2**63
@@ -57,14 +57,16 @@ class _RunningSessions:
         if not len(self._keys) == len(self._starts_ms) == len(self._lasts_ms):
             raise CheckpointCorrupt(f"the snapshot of {operator.table!r} has columns of different lengths")
         self._states = Accumulators(operator.aggregates, columns, len(self._keys))
-        self._rows_of = _rows_by_key(self._keys)
+        self._rows_of: dict[Key, int | list[int]] = {}
+        """Where the open sessions of a key are: one row for most, a list for the few that have several."""
 
     def apply(self, batch: Batch) -> list[LateRecord]:
         late = []
         added = 0
         rows: list[int | None] = []
         """Where the records from `added` on belong."""
-        rows_of, starts_ms, lasts_ms = self._rows_of, self._starts_ms, self._lasts_ms
+        rows_of = self._rows_of = self._rows_by_key()
+        starts_ms, lasts_ms = self._starts_ms, self._lasts_ms
         gap_ms, closes_after_ms = self._gap_ms, self._closes_after_ms
         for key, time_ms, watermark_ms in zip(
             keys_of(batch, self._operator.key), batch.times_ms, batch.watermarks_ms, strict=False
@@ -95,21 +97,35 @@ class _RunningSessions:
         starts = [self._starts_ms[row] for row in closed]
         ends = [self._lasts_ms[row] + self._gap_ms for row in closed]
         keys = [self._keys[row] for row in closed]
-        for row, key in zip(closed, keys, strict=True):
+        for row in closed:
             self._lasts_ms[row] = _OVER
-            self._index(key, [other for other in self._indexed(key) if other != row])
         return self._rows.of(starts, ends, keys, self._states.results(closed))
 
     def open_until_ms(self) -> int | None:
-        last_ms = max((last_ms for last_ms in self._lasts_ms if last_ms != _OVER), default=None)
+        last_ms = max(only(self._live(), self._lasts_ms), default=None)
         return None if last_ms is None else last_ms + self._closes_after_ms
 
     def snapshot(self) -> Any:
-        rows = [row for row, last_ms in enumerate(self._lasts_ms) if last_ms != _OVER]
-        if not rows:
+        live = self._live()
+        if not any(live):
             return None
-        of_each = (self._keys, self._starts_ms, self._lasts_ms)
-        return *([column[row] for row in rows] for column in of_each), self._states.columns(rows)
+        of_each = [only(live, column) for column in (self._keys, self._starts_ms, self._lasts_ms)]
+        return *of_each, [only(live, column) for column in self._states.columns]
+
+    def _live(self) -> list[bool]:
+        return [last_ms != _OVER for last_ms in self._lasts_ms]
+
+    def _rows_by_key(self) -> dict[Key, Any]:
+        live = self._live()
+        keys, rows = only(live, self._keys), only(live, range(len(live)))
+        rows_of: dict[Key, Any] = dict(zip(keys, rows, strict=True))
+        if len(rows_of) < len(keys):
+            last_rows = list(map(rows_of.__getitem__, keys))
+            for key, row, last_row in zip(keys, rows, last_rows, strict=True):
+                if row != last_row:
+                    found = rows_of[key]
+                    rows_of[key] = [last_row, row] if isinstance(found, int) else [*found, row]
+        return rows_of
 
     def _open(self, key: Key, watermark_ms: int) -> list[int]:
         """Rows of the key's sessions that the watermark has not closed; they lie more than a gap apart."""
@@ -160,15 +176,3 @@ class _RunningSessions:
             self._rows_of[key] = rows[0] if len(rows) == 1 else rows
         else:
             self._rows_of.pop(key, None)
-
-
-def _rows_by_key(keys: list[Key]) -> dict[Key, int | list[int]]:
-    """The row of each key; a list of rows for the few keys that have several."""
-    rows_of: dict[Key, Any] = dict(zip(keys, range(len(keys)), strict=True))
-    if len(rows_of) < len(keys):
-        last_rows = list(map(rows_of.__getitem__, keys))
-        for row, (key, last_row) in enumerate(zip(keys, last_rows, strict=True)):
-            if row != last_row:
-                found = rows_of[key]
-                rows_of[key] = [last_row, row] if isinstance(found, int) else [*found, row]
-    return rows_of

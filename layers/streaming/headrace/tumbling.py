@@ -91,4 +91,5 @@ class _RunningTumbling:
         if not self._windows:
             return None
         rows = list(chain.from_iterable(window.values() for window in self._windows.values()))
-        return list(self._windows), [list(window) for window in self._windows.values()], self._states.columns(rows)
+        columns = [[column[row] for row in rows] for column in self._states.columns]
+        return list(self._windows), [list(window) for window in self._windows.values()], columns

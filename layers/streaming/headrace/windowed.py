@@ -11,7 +11,7 @@ from typing import Any
 from arro3.core import DataType, Field
 
 from headrace import lake
-from headrace.aggregates import Aggregate, State
+from headrace.aggregates import Aggregate
 from headrace.errors import CheckpointCorrupt, ConfigurationError
 from headrace.lake import LakeTable, Rows
 from headrace.operators import Batch, LateRecord
@@ -28,22 +28,24 @@ _PLACE_FIELDS = (
 
 
 class Accumulators:
-    """The states of all aggregates: a column for each, a row per window and key."""
+    """The states of all aggregates: columns for each, a row per window and key."""
 
-    def __init__(self, aggregates: Mapping[str, Aggregate], columns: Sequence[list[State]] | None, size: int) -> None:
+    def __init__(self, aggregates: Mapping[str, Aggregate], columns: Sequence[list[Any]] | None, size: int) -> None:
         """Start from a snapshot's columns, or from nothing.
 
         Raises:
             ConfigurationError: there is no aggregate.
-            CheckpointCorrupt: the columns are not one of `size` rows for each aggregate.
+            CheckpointCorrupt: the columns are not those of the aggregates, with `size` rows each.
         """
         if not aggregates:
             raise ConfigurationError("a window needs at least one aggregate")
-        self._aggregates = list(aggregates.values())
-        self._columns = [[] for _ in self._aggregates] if columns is None else list(columns)
+        self._initial = [scalar for aggregate in aggregates.values() for scalar in aggregate.initial()]
+        self._columns: list[list[Any]] = [[] for _ in self._initial] if columns is None else list(columns)
         self._size = size
-        if [len(column) for column in self._columns] != [size] * len(self._aggregates):
-            raise CheckpointCorrupt(f"a snapshot has not {len(self._aggregates)} columns of {size} states")
+        if [len(column) for column in self._columns] != [size] * len(self._initial):
+            raise CheckpointCorrupt(f"a snapshot has not {len(self._initial)} columns of {size} scalars")
+        places = iter(self._columns)
+        self._aggregates = [(a, [next(places) for _ in a.initial()]) for a in aggregates.values()]
 
     def new_row(self) -> int:
         """A row without events."""
@@ -55,38 +57,43 @@ class Accumulators:
         self._grow()
         part = slice(first, first + len(rows))
         taken = [row is not None for row in rows] if None in rows else None
-        targets: list[Any] = _only(taken, rows)
-        times_ms = _only(taken, batch.times_ms[part])
-        for aggregate, states in zip(self._aggregates, self._columns, strict=True):
-            values = _only(taken, batch.column(aggregate.field)[part]) if aggregate.field else targets
-            aggregate.add(states, targets, values, times_ms)
+        targets: list[Any] = only(taken, rows)
+        times_ms = only(taken, batch.times_ms[part])
+        for aggregate, columns in self._aggregates:
+            values = only(taken, batch.column(aggregate.field)[part]) if aggregate.field else targets
+            aggregate.add(columns, targets, values, times_ms)
 
     def merge(self, earlier: int, later: int) -> None:
         """Add the second row's events to the first row's."""
         self._grow()
-        for aggregate, states in zip(self._aggregates, self._columns, strict=True):
-            states[earlier] = aggregate.merge(states[earlier], states[later])
+        for aggregate, columns in self._aggregates:
+            merged = aggregate.merge(_state(columns, earlier), _state(columns, later))
+            for column, scalar in zip(columns, merged, strict=True):
+                column[earlier] = scalar
 
     def results(self, rows: Sequence[int]) -> list[list[Any]]:
         """What readers see of the rows, by column."""
-        return [
-            [aggregate.result(states[row]) for row in rows]
-            for aggregate, states in zip(self._aggregates, self._columns, strict=True)
-        ]
+        return [[aggregate.result(_state(columns, row)) for row in rows] for aggregate, columns in self._aggregates]
 
-    def columns(self, rows: Sequence[int]) -> list[list[State]]:
-        """The states of the rows, by column, for a snapshot."""
-        if len(rows) == self._size and list(rows) == list(range(self._size)):
-            return self._columns
-        return [[states[row] for row in rows] for states in self._columns]
+    @property
+    def columns(self) -> list[list[Any]]:
+        """All scalars, by column, for a snapshot."""
+        self._grow()
+        return self._columns
 
     def _grow(self) -> None:
-        for aggregate, states in zip(self._aggregates, self._columns, strict=True):
-            states.extend([aggregate.initial()] * (self._size - len(states)))
+        missing = self._size - len(self._columns[0])
+        for column, scalar in zip(self._columns, self._initial, strict=True):
+            column.extend([scalar] * missing)
 
 
-def _only(taken: list[bool] | None, column: Sequence[Any]) -> list[Any]:
+def only(taken: Sequence[bool] | None, column: Sequence[Any]) -> list[Any]:
+    """What is taken of a column; None: all of it."""
     return list(column) if taken is None else list(compress(column, taken))
+
+
+def _state(columns: Sequence[list[Any]], row: int) -> tuple[Any, ...]:
+    return tuple([column[row] for column in columns])
 
 
 class WindowRows:
