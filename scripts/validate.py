@@ -43,13 +43,10 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 SSM_ANSWERS = {
     "ClusterArn": "arn:aws:kafka:us-east-1:123456789012:cluster/headrace/00000000-0000-0000-0000-000000000000-1",
     "BootstrapServers": "b-1.headrace.example.com:9098,b-2.headrace.example.com:9098",
+    "SweeperSubnetIds": "subnet-0a11111111111111a,subnet-0b22222222222222b",
+    "SweeperSecurityGroupIds": "sg-0b22222222222222b",
 }
 """What CloudFormation would read from SSM before it translates."""
-
-IGNORED_CHECKS = [
-    # Splits the empty default of SweeperSubnetIds, which stands in the branch that is then not taken.
-    "W1033",
-]
 
 # Local folders become objects in a bucket when the template is packaged.
 PLACEHOLDER_URI = "s3://packaged-artifacts/placeholder"
@@ -93,7 +90,7 @@ def template_findings(template: Mapping[str, Any], parameters: Mapping[str, str]
         translated = translate(template, parameters)
     except InvalidDocumentException as refused:
         return [f"SAM: {cause.message}" for cause in refused.causes] or [f"SAM: {refused.message}"]
-    arguments = ManualArgs(regions=["us-east-1"], ignore_checks=IGNORED_CHECKS)
+    arguments = ManualArgs(regions=["us-east-1"])
     matches = lint(json.dumps(translated, indent=1), config=arguments)
     return sorted({f"{match.rule.id}: {match.message}{_where(match)}" for match in matches})
 

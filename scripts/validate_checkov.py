@@ -1,4 +1,4 @@
-"""checkov over the platform's templates, each suppression standing in its resource with a reason.
+"""checkov over all templates, each suppression standing in its resource with a reason.
 
 It asks for other versions of boto3 and PyYAML than the lock file has, so it runs in an environment of its own, which
 uv makes at its first use and keeps.
@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import validate
-from validate_provisioning import PROVISIONING, STACKS, source
+from validate_provisioning import PROVISIONING, STACKS
 
 VERSION = "3.3.30"
 TIMEOUT_S = 300
 UV = Path(sys.executable).with_name("uv")
+TEMPLATES = (validate.TEMPLATE, *(PROVISIONING / f"{name}.yaml" for name in STACKS))
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Scan:
     """checkov at work in a process of its own, while other checks run."""
 
     def __init__(self) -> None:
-        files = [option for name in STACKS for option in ("--file", str(PROVISIONING / f"{name}.yaml"))]
+        files = [option for path in TEMPLATES for option in ("--file", str(path))]
         command = [str(UV), "tool", "run", "--from", f"checkov=={VERSION}", "checkov", *files]
         self._process = subprocess.Popen(
             [*command, "--framework", "cloudformation", "--skip-download", "--output", "json"],
@@ -81,8 +82,8 @@ def read(report: Mapping[str, Any]) -> Result:
 
 def suppressions() -> Iterator[tuple[str, Mapping[str, str]]]:
     """Every suppression in the templates, with the name of its resource."""
-    for stack in STACKS:
-        for name, resource in source(stack)["Resources"].items():
+    for path in TEMPLATES:
+        for name, resource in validate.load_template(path)["Resources"].items():
             for entry in resource.get("Metadata", {}).get("checkov", {}).get("skip", []):
                 yield name, entry
 

@@ -134,7 +134,7 @@ class Linter:
 
     def __init__(self) -> None:
         # Rules are loaded once: that takes longer than reading a stack.
-        self._runner = Runner(ConfigMixIn(regions=["us-east-1"], ignore_checks=[*validate.IGNORED_CHECKS, *SUPPRESSED]))
+        self._runner = Runner(ConfigMixIn(regions=["us-east-1"], ignore_checks=SUPPRESSED))
         self._known: dict[tuple[str, str, str], list[str]] = {}
         self.runs = 0
 

@@ -463,15 +463,10 @@ def test_cloudformation_waits_for_a_functions_answer_longer_than_the_function_ru
 
 # --- Between the platform and the application ------------------------------------------------------------------------
 
-NOT_READ_YET = {"/headrace/dev/sweeper-subnet-ids", "/headrace/dev/sweeper-security-group-ids"}
-"""What the application's template still takes as a plain parameter."""
-
 
 def test_the_application_reads_what_the_platform_writes(stacks):
     written = graph.written_ssm_names(stacks("standard", "iam", "endpoints", "on-demand"))
-    read = graph.read_ssm_names(validate.load_template())
-    assert read <= written
-    assert written - read <= NOT_READ_YET
+    assert graph.read_ssm_names(validate.load_template()) == written
 
 
 def test_the_names_follow_the_environment():

@@ -166,15 +166,17 @@ UNSCOPED = {
     "ec2:DescribeVpcs",
     "ec2:UnassignPrivateIpAddresses",
 }
+# Nor one for traces; only with Tracing=Active.
+TRACING = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
 
 
 def test_no_action_is_a_wildcard():
     assert [s for _, s in ALLOWED if any("*" in action for action in as_list(s["Action"]))] == []
 
 
-def test_only_network_interfaces_are_granted_without_a_resource():
+def test_only_network_interfaces_and_traces_are_granted_without_a_resource():
     unscoped = {a for _, s in ALLOWED if "*" in as_list(s["Resource"]) for a in as_list(s["Action"])}
-    assert unscoped == UNSCOPED
+    assert unscoped == UNSCOPED | TRACING
 
 
 def test_no_managed_policy_of_aws_is_attached():
@@ -259,7 +261,7 @@ def test_checkpoints_are_keyed_as_the_store_writes_them_and_never_expire():
     keys = [(k["AttributeName"], k["KeyType"], types[k["AttributeName"]]) for k in table["KeySchema"]]
     assert keys == [("pk", "HASH", "S"), ("partition", "RANGE", "N")]
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert table["SSESpecification"]["SSEEnabled"] is True
     assert "TimeToLiveSpecification" not in table
 
 

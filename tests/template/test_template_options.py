@@ -1,0 +1,99 @@
+"""What the optional parameters bring about: a customer's key, traces, a poller group, a place for the sweeper."""
+
+import validate
+import validate_resolve
+
+TEMPLATE = validate.load_template()
+KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+
+
+def deployed(**parameters):
+    given = validate.SSM_ANSWERS | parameters
+    return validate_resolve.resolve(validate.translate(TEMPLATE, parameters), given)["Resources"]
+
+
+def of_type(resources, kind):
+    return {name: r["Properties"] for name, r in resources.items() if r["Type"] == kind}
+
+
+FUNCTION_ROLES = [{"Ref": name} for name, r in TEMPLATE["Resources"].items() if r["Type"] == "AWS::IAM::Role"]
+PLAIN, WITH_KEY = deployed(), deployed(KmsKeyArn=KEY)
+
+
+# --- Key -----------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_key_nothing_names_one():
+    assert of_type(PLAIN, "AWS::DynamoDB::Table")["CheckpointTable"]["SSESpecification"] == {"SSEEnabled": True}
+    assert not any("KmsKeyId" in group for group in of_type(PLAIN, "AWS::Logs::LogGroup").values())
+    assert not any("KmsKeyArn" in function for function in of_type(PLAIN, "AWS::Lambda::Function").values())
+    assert "KeyPolicy" not in PLAIN
+
+
+def test_a_key_encrypts_everything_that_is_kept():
+    bucket = of_type(WITH_KEY, "AWS::S3::Bucket")["LakeBucket"]["BucketEncryption"]
+    (rule,) = bucket["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}
+    assert rule["BucketKeyEnabled"] is True
+    table = of_type(WITH_KEY, "AWS::DynamoDB::Table")["CheckpointTable"]["SSESpecification"]
+    assert table == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
+    assert {group["KmsKeyId"] for group in of_type(WITH_KEY, "AWS::Logs::LogGroup").values()} == {KEY}
+    assert {function["KmsKeyArn"] for function in of_type(WITH_KEY, "AWS::Lambda::Function").values()} == {KEY}
+    assert of_type(WITH_KEY, "AWS::SNS::Topic")["AlarmTopic"]["KmsMasterKeyId"] == KEY
+    assert "AlarmKey" not in WITH_KEY
+
+
+def test_with_a_key_every_function_may_use_it_through_its_stores():
+    assert WITH_KEY["KeyPolicy"]["Properties"]["Roles"] == FUNCTION_ROLES
+    stores, variables = WITH_KEY["KeyPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert stores["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+    assert stores["Resource"] == variables["Resource"] == KEY
+    services = [
+        service["Fn::Sub"].partition(".")[0] for service in stores["Condition"]["StringEquals"]["kms:ViaService"]
+    ]
+    assert services == ["s3", "dynamodb"]
+    assert list(variables["Condition"]["StringLike"]) == ["kms:EncryptionContext:aws:lambda:FunctionArn"]
+
+
+# --- Traces --------------------------------------------------------------------------------------------------------
+
+
+def test_traces_are_sent_and_allowed_together():
+    traced = deployed(Tracing="Active")
+    for resources, mode in ((PLAIN, "PassThrough"), (traced, "Active")):
+        modes = [function["TracingConfig"]["Mode"] for function in of_type(resources, "AWS::Lambda::Function").values()]
+        assert {str(worked) for worked in modes} == {mode}
+        assert ("TracePolicy" in resources) == (mode == "Active")
+    assert traced["TracePolicy"]["Properties"]["Roles"] == FUNCTION_ROLES
+
+
+# --- Pollers and network ---------------------------------------------------------------------------------------------
+
+
+def pollers(**parameters):
+    mappings = of_type(deployed(**parameters), "AWS::Lambda::EventSourceMapping").values()
+    return [mapping.get("ProvisionedPollerConfig") for mapping in mappings]
+
+
+def test_provisioned_pollers_are_shared_in_a_named_group_only():
+    assert pollers() == [None] * 4
+    assert pollers(PollerGroupName="pollers") == [None] * 4
+    own = {"MinimumPollers": 1, "MaximumPollers": 10}
+    assert pollers(PollerMode="provisioned") == [own] * 4
+    shared = own | {"PollerGroupName": "pollers"}
+    assert pollers(PollerMode="provisioned", PollerGroupName="pollers") == [shared] * 4
+
+
+def test_the_sweeper_is_in_the_vpc_that_the_platform_names_or_in_none():
+    inside = of_type(PLAIN, "AWS::Lambda::Function")["SweeperFunction"]["VpcConfig"]
+    assert inside == {
+        "SubnetIds": validate.SSM_ANSWERS["SweeperSubnetIds"].split(","),
+        "SecurityGroupIds": [validate.SSM_ANSWERS["SweeperSecurityGroupIds"]],
+    }
+    outside = of_type(deployed(SweeperInVpc="false"), "AWS::Lambda::Function")["SweeperFunction"]
+    assert "VpcConfig" not in outside
+
+
+def test_with_every_option_there_is_no_finding():
+    options = {"KmsKeyArn": KEY, "Tracing": "Active", "PollerMode": "provisioned", "PollerGroupName": "pollers"}
+    assert validate.template_findings(TEMPLATE, options | {"AlarmEmail": "on-call@example.com"}) == []
