@@ -12,10 +12,10 @@ export SAM_CLI_TELEMETRY := 0
 BIN := .venv/bin
 SETUP := .venv/.made-at
 
-.PHONY: help setup demo test lint type format validate build build-host bench clean
+.PHONY: help setup demo test lint type format validate build build-host build-platform deploy bench clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
 
 setup: $(SETUP) ## Make .venv with the headrace command and every tool, from uv.lock
 	@:
@@ -53,6 +53,12 @@ build: setup ## Build for Lambda (python3.13, arm64 and x86_64) and for this mac
 
 build-host: setup ## Build for this machine only: what the real-runtime mode runs
 	@$(BIN)/python scripts/build.py host --no-report
+
+build-platform: setup ## Build the platform's functions (the cluster's stack)
+	env -u MAKEFLAGS -u MAKELEVEL $(BIN)/sam build --config-file provisioning/samconfig.toml
+
+deploy: setup ## Deploy ENV=dev or prod, platform first; DRY_RUN=1 shows the plan and stops
+	@$(BIN)/python scripts/deploy.py $(if $(DRY_RUN),--dry-run )-- '$(ENV)'
 
 bench: setup ## Measure the handlers (JSON lines)
 	@$(BIN)/python scripts/build.py host --no-report >&2

@@ -4,11 +4,12 @@ For `headrace demo` and the tests. What it cannot show: AWS's latencies, throttl
 module takes about two seconds of CPU (moto, flask): import it only where a server is started.
 """
 
+import io
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from http.client import HTTPConnection
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import botocore.session
 from botocore.config import Config
@@ -25,17 +26,45 @@ POLL_INTERVAL_S = 0.05
 STOP_TIMEOUT_S = 10.0
 
 
+class Exchange(NamedTuple):
+    """A request that the server answered."""
+
+    method: str
+    path: str
+    """Decoded."""
+    query: str
+    """As sent."""
+    headers: Mapping[str, str]
+    """Names in small letters."""
+    body: bytes
+    status: int
+    """HTTP status of the answer."""
+
+
 class LocalAws:
     """A local AWS endpoint while the context is open; environment and configuration are left alone.
 
     moto keeps its data per process: open one at a time; closing it forgets everything.
     """
 
-    def __init__(self, bucket: str = "lake", table: str = "checkpoints") -> None:
+    def __init__(
+        self,
+        bucket: str = "lake",
+        table: str = "checkpoints",
+        on_exchange: Callable[[Exchange], None] | None = None,
+    ) -> None:
+        """Say what it shall have.
+
+        Args:
+            bucket: name of the bucket to make.
+            table: name of the checkpoint table to make.
+            on_exchange: told of every request after its answer, in the server's threads.
+        """
         self.bucket = bucket
         """The bucket that exists while the context is open."""
         self.table = table
         """The checkpoint table that exists while the context is open."""
+        self._on_exchange = on_exchange
         self._session = botocore.session.Session()
         self._server: BaseWSGIServer | None = None
         self._thread: threading.Thread | None = None
@@ -75,6 +104,8 @@ class LocalAws:
 
     def __enter__(self) -> Self:
         app = _one_at_a_time(_Dispatcher(create_backend_app))
+        if self._on_exchange:
+            app = _observed(app, self._on_exchange)
         self._server = make_server(HOST, 0, app, threaded=True, request_handler=_QuietHandler)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(POLL_INTERVAL_S,), name="local-aws", daemon=True
@@ -152,6 +183,32 @@ def _one_at_a_time(app: WsgiApp) -> WsgiApp:
             return [b"".join(app(environ, start_response))]
 
     return serialised
+
+
+def _observed(app: WsgiApp, on_exchange: Callable[[Exchange], None]) -> WsgiApp:
+    """The application, telling of each request after its answer."""
+
+    def observed(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
+        statuses: list[str] = []
+
+        def start(status: str, *rest: Any) -> Any:
+            statuses.append(status)
+            return start_response(status, *rest)
+
+        answer = app(environ, start)
+        headers = {name[5:].replace("_", "-").lower(): str(v) for name, v in environ.items() if name[:5] == "HTTP_"}
+        # WSGI hands the path's bytes over as if they were Latin-1.
+        path = environ["PATH_INFO"].encode("latin-1").decode()
+        on_exchange(
+            Exchange(
+                environ["REQUEST_METHOD"], path, environ["QUERY_STRING"], headers, body, int(statuses[-1].split()[0])
+            )
+        )
+        return answer
+
+    return observed
 
 
 def _forget_everything(port: int) -> None:

@@ -1,0 +1,168 @@
+"""Everything the functions do that reaches AWS in a way of its own, one scenario after the other in one account.
+
+Partitions 0 to 3 of both topics: 0 starts and grows a large state, 1 gets many files, 2 and 3 crash.
+"""
+
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any, NamedTuple
+
+import pytest
+from confluent_kafka import Producer
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.s3.models import s3_backends
+from permissions.recording import Account, Call
+from samples import NOON_MS, lambda_event, record
+
+from kafka_esm import FunctionError
+
+HOUR_MS = 3_600_000
+CLICKSTREAM, LOGS, LANDING, SWEEPER = "ClickstreamFunction", "LogsFunction", "LandingFunction", "SweeperFunction"
+TOPIC_OF = {CLICKSTREAM: "clicks", LOGS: "logs", LANDING: "clicks"}
+CONSUMERS = tuple(TOPIC_OF)
+MANIFEST_HOURS = 103
+"""A file per hour and table: more than the 100 that a checkpoint lists itself."""
+STATE_KEYS = 400
+"""Their open windows are more than the 4096 bytes that a checkpoint holds itself."""
+SCHEDULED: dict[str, Any] = {}
+
+
+class Scenario(NamedTuple):
+    """Something the functions go through."""
+
+    name: str
+    run: Callable[[Account], None]
+
+
+def first_batch(account: Account) -> None:
+    for function in CONSUMERS:
+        _deliver(account, function, 0, 0, [NOON_MS, NOON_MS + HOUR_MS])
+
+
+def large_state(account: Account) -> None:
+    for function in (CLICKSTREAM, LOGS):
+        _deliver(account, function, 0, 2, [NOON_MS + 2 * HOUR_MS] * STATE_KEYS)
+        assert "state_key" in account.committed(function, TOPIC_OF[function], 0)
+        _deliver(account, function, 0, 2 + STATE_KEYS, [NOON_MS + 2 * HOUR_MS])
+
+
+def many_files(account: Account) -> None:
+    for function in CONSUMERS:
+        _deliver(account, function, 1, 0, [NOON_MS + hour * HOUR_MS for hour in range(MANIFEST_HOURS)])
+        assert "outbox_manifest" in account.committed(function, TOPIC_OF[function], 1)
+
+
+def crash_before_publishing(account: Account) -> None:
+    for function in CONSUMERS:
+        _deliver(account, function, 2, 0, [NOON_MS, NOON_MS + HOUR_MS])
+        _forget_publication(account, function, 2)
+        _deliver(account, function, 2, 2, [NOON_MS + 2 * HOUR_MS])
+
+
+def second_generation(account: Account) -> None:
+    for function in CONSUMERS:
+        _deliver(account, function, 0, 0, [NOON_MS, NOON_MS + HOUR_MS], HEADRACE_GENERATION="2")
+
+
+def sweep_after_crashes(account: Account) -> None:
+    for function in CONSUMERS:
+        _forget_publication(account, function, 1)
+        _forget_publication(account, function, 2)
+    answer = account.invoke(SWEEPER, SCHEDULED)
+    assert (answer["recovered"], answer["ticked"]) == (6, 0)
+
+
+def sweep_of_idle_partitions(account: Account) -> None:
+    # Clicks and logs in partitions 0, 1 and 2, and 0 of the second generation; landing has no windows.
+    assert account.invoke(SWEEPER, SCHEDULED, HEADRACE_IDLE_TIMEOUT_MS="1")["ticked"] == 8
+
+
+def sweep_of_leftovers(account: Account) -> None:
+    for key in ("staging/left/0", "state/left"):
+        account.aws.client("s3").put_object(Bucket=account.aws.bucket, Key=key, Body=b"")
+    _forget_publication(account, LANDING, 1)  # what its manifest names is none
+    for each in s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[account.aws.bucket].keys.values():
+        each.last_modified = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=2)
+    assert account.invoke(SWEEPER, SCHEDULED)["removed"] > 1
+
+
+def lost_object(account: Account) -> None:
+    """A person has to look; IAM has to let the functions tell that from a fault of S3's."""
+    with warnings.catch_warnings():
+        # Powertools has nothing to publish for an invocation that failed.
+        warnings.filterwarnings("ignore", "No application metrics to publish")
+        _lose_objects(account)
+
+
+def _lose_objects(account: Account) -> None:
+    for function in CONSUMERS:
+        _deliver(account, function, 3, 0, [NOON_MS, NOON_MS + HOUR_MS])
+        staged = _forget_publication(account, function, 3)
+        account.aws.client("s3").delete_object(Bucket=account.aws.bucket, Key=staged)
+        with pytest.raises(FunctionError, match="ObjectMissing"):
+            _deliver(account, function, 3, 2, [NOON_MS + 2 * HOUR_MS])
+    with pytest.raises(FunctionError, match="ObjectMissing"):
+        account.invoke(SWEEPER, SCHEDULED)
+
+
+SCENARIOS = (
+    Scenario("first batch", first_batch),
+    Scenario("large state", large_state),
+    Scenario("more than 100 files", many_files),
+    Scenario("crash before publishing", crash_before_publishing),
+    Scenario("second generation", second_generation),
+    Scenario("sweep after crashes", sweep_after_crashes),
+    Scenario("sweep of idle partitions", sweep_of_idle_partitions),
+    Scenario("sweep of leftovers", sweep_of_leftovers),
+    Scenario("lost object", lost_object),
+)
+
+
+@cache
+def recorded() -> tuple[Call, ...]:
+    """Every call of every scenario. Takes some seconds, once per process."""
+    producer = Producer({"test.mock.num.brokers": 1, "log_level": 0})
+    (broker,) = producer.list_topics(timeout=10).brokers.values()
+    for topic in set(TOPIC_OF.values()):
+        producer.produce(topic, b"makes the mock broker's topic", partition=0)
+    assert producer.flush(10) == 0
+    account = Account(f"{broker.host}:{broker.port}")
+    with ExitStack() as stack:
+        stack.enter_context(account.aws)
+        for scenario in SCENARIOS:
+            with account.scenario(scenario.name):
+                scenario.run(account)
+        return tuple(account.calls())
+
+
+def _deliver(
+    account: Account, function: str, partition: int, offset: int, times_ms: Sequence[int], **variables: str
+) -> None:
+    topic = TOPIC_OF[function]
+    value = _log_line if topic == "logs" else _click
+    records = [
+        record(offset + n, value(n, time_ms), topic=topic, partition=partition, timestamp_ms=time_ms)
+        for n, time_ms in enumerate(times_ms)
+    ]
+    account.invoke(function, lambda_event(records), **variables)
+
+
+def _click(number: int, time_ms: int) -> bytes:
+    return json.dumps({"user_id": f"user-{number}", "page": "/", "event_type": "view", "timestamp": time_ms}).encode()
+
+
+def _log_line(number: int, time_ms: int) -> bytes:
+    at = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
+    return json.dumps({"timestamp": at, "level": "INFO", "service": f"service-{number}", "message": "hello"}).encode()
+
+
+def _forget_publication(account: Account, function: str, partition: int) -> str:
+    """Leave what a crash between commit and publication leaves: the item as committed; its first staged object."""
+    item = account.committed(function, TOPIC_OF[function], partition)
+    account.aws.client("dynamodb").put_item(TableName=account.aws.table, Item=item)
+    staged: str = json.loads(item["outbox"]["S"])[0][0] if "outbox" in item else item["outbox_manifest"]["S"]
+    return staged
