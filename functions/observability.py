@@ -13,6 +13,7 @@ METRIC_OF = {
     "late": "LateRows",
     "skipped": "RecordsSkipped",
     "gaps": "OffsetGaps",
+    "conflicts": "CommitConflicts",
     "files": "FilesPublished",
     "rows": "RowsPublished",
 }

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import validate
+import validate_application
 from validate_provisioning import PROVISIONING, STACKS
 
 VERSION = "3.3.30"
 TIMEOUT_S = 300
 UV = Path(sys.executable).with_name("uv")
-TEMPLATES = (validate.TEMPLATE, *(PROVISIONING / f"{name}.yaml" for name in STACKS))
+TEMPLATES = (validate_application.TEMPLATE, *(PROVISIONING / f"{name}.yaml" for name in STACKS))
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Scan:
         command = [str(UV), "tool", "run", "--from", f"checkov=={VERSION}", "checkov", *files]
         self._process = subprocess.Popen(
             [*command, "--framework", "cloudformation", "--skip-download", "--output", "json"],
-            cwd=validate.ROOT,
+            cwd=validate_application.ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -83,7 +83,7 @@ def read(report: Mapping[str, Any]) -> Result:
 def suppressions() -> Iterator[tuple[str, Mapping[str, str]]]:
     """Every suppression in the templates, with the name of its resource."""
     for path in TEMPLATES:
-        for name, resource in validate.load_template(path)["Resources"].items():
+        for name, resource in validate_application.load_template(path)["Resources"].items():
             for entry in resource.get("Metadata", {}).get("checkov", {}).get("skip", []):
                 yield name, entry
 

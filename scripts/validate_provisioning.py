@@ -2,20 +2,18 @@
 
 Each combination is worked out by `validate_resolve` into what CloudFormation would create, and walked by
 `validate_graph`. cfn-lint reads every resource in every form that it takes: a form that is the same in two
-combinations is read once. `--snapshots` rewrites the committed picture of all graphs.
+combinations is read once. `validate_snapshots.py` rewrites the committed
+picture of all graphs.
 """
 
-import argparse
 import functools
 import itertools
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import validate
+import validate_application
 import validate_graph as graph
 from cfnlint.config import ConfigMixIn
 from cfnlint.decode import decode_str
@@ -23,7 +21,7 @@ from cfnlint.runner import Runner
 from validate_combinations import DIMENSIONS, Combination, combinations_of
 from validate_resolve import Template, resolve
 
-PROVISIONING = validate.ROOT / "provisioning"
+PROVISIONING = validate_application.ROOT / "provisioning"
 STACKS = ("lookup", "network", "cluster", "topics", "roles", "schemas", "client")
 
 SAMPLES = {
@@ -59,14 +57,16 @@ class Report:
 @functools.cache
 def source(name: str) -> dict[str, Any]:
     """A template of the platform as written; `root` is template.yaml."""
-    return validate.load_template(PROVISIONING / ("template.yaml" if name == graph.ROOT else f"{name}.yaml"))
+    return validate_application.load_template(
+        PROVISIONING / ("template.yaml" if name == graph.ROOT else f"{name}.yaml")
+    )
 
 
 @functools.cache
 def plain(name: str) -> dict[str, Any]:
     """The same in plain CloudFormation: functions translated."""
     template = source(name)
-    return validate.translate(template, {}) if "Transform" in template else template
+    return validate_application.translate(template, {}) if "Transform" in template else template
 
 
 def combinations() -> Iterator[Combination]:
@@ -118,7 +118,9 @@ def walk(combination: Combination, stacks: graph.Stacks, templates: Mapping[str,
     )
     findings += graph.self_reference(stacks["network"], logins)
     findings += graph.dangling(stacks) + graph.wiring(stacks, declared) + graph.cycles(stacks) + graph.policies(stacks)
-    return findings + graph.ssm_names(graph.written_ssm_names(stacks), graph.read_ssm_names(validate.load_template()))
+    return findings + graph.ssm_names(
+        graph.written_ssm_names(stacks), graph.read_ssm_names(validate_application.load_template())
+    )
 
 
 def _extra_logins(told: Mapping[str, str]) -> dict[str, bool]:
@@ -232,24 +234,3 @@ def check() -> int:
     for line in written:
         print(f"  {line}")
     return len(found) + len(written)
-
-
-def main() -> None:
-    """Check, or rewrite the snapshots."""
-    # They import this module.
-    import validate_checkov  # noqa: PLC0415 - see above
-    import validate_snapshots  # noqa: PLC0415 - see above
-
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--snapshots", type=Path, metavar="FOLDER", help="rewrite the pictures of the graphs there")
-    folder = parser.parse_args().snapshots
-    if folder is not None:
-        for name, text in validate_snapshots.pictures().items():
-            (folder / name).write_text(text)
-        return
-    scan = validate_checkov.Scan()
-    sys.exit(1 if check() + validate_checkov.tell(scan.result()) else 0)
-
-
-if __name__ == "__main__":
-    main()

@@ -5,8 +5,10 @@ appears once; behind it stand the choices in which it is there, in brackets, unl
 combination is the lines whose brackets fit it: `lines_of` reads it back, and a test compares it with the real one.
 """
 
+import argparse
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import validate_graph as graph
 import validate_provisioning as provisioning
@@ -108,3 +110,16 @@ def _extras(extras: Mapping[str, Sequence[str]], usual: set[str]) -> str:
         more, less = sorted(set(lines) - usual), sorted(usual - set(lines))
         parts.append("".join([f"{name}\n", *(f"  + {line}\n" for line in more), *(f"  - {line}\n" for line in less)]))
     return "Against standard, iam, endpoints, on-demand:\n\n" + "\n".join(parts)
+
+
+def main() -> None:
+    """Rewrite the pictures."""
+    parser = argparse.ArgumentParser(description="Rewrite the pictures of the platform's resource graphs.")
+    parser.add_argument("folder", type=Path, help="where they are: tests/template/snapshots")
+    folder = parser.parse_args().folder
+    for name, text in pictures().items():
+        (folder / name).write_text(text)
+
+
+if __name__ == "__main__":
+    main()

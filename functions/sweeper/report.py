@@ -19,14 +19,18 @@ def report(sweep: Sweep, removed: int) -> dict[str, int]:
         "ticked": sweep.ticked,
         "overtaken": sweep.overtaken,
         "removed": removed,
+        "unbalanced": len(sweep.unbalanced),
         "failed": len(sweep.failures),
     }
     metrics.add_metric("OutboxesRecovered", MetricUnit.Count, sweep.recovered)
     metrics.add_metric("PartitionsTicked", MetricUnit.Count, sweep.ticked)
     metrics.add_metric("LeftoversRemoved", MetricUnit.Count, removed)
     metrics.add_metric("SweepFailures", MetricUnit.Count, len(sweep.failures))
+    metrics.add_metric("UnbalancedCheckpoints", MetricUnit.Count, len(sweep.unbalanced))
     metrics.add_metric("OldestOutboxAge", MetricUnit.Milliseconds, sweep.oldest_outbox_ms)
     logger.info("swept", extra=answer)
+    for name in sweep.unbalanced:
+        logger.error("offsets are missing from the books", extra={"checkpoint": name})
     for name, error in sweep.failures.items():
         logger.error("partition not swept", extra={"checkpoint": name, "error": f"{type(error).__name__}: {error}"})
     if sweep.failures:

@@ -16,7 +16,7 @@ from headrace_cli.local.aws_server import REGION
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-import validate  # noqa: E402 - found through the line above
+import validate_application  # noqa: E402 - found through the line above
 
 BUCKET, TABLE = "lake", "checkpoints"
 FUNCTIONS = ("ClickstreamFunction", "LogsFunction", "LandingFunction", "SweeperFunction")
@@ -42,12 +42,12 @@ class Deployed:
     """One translated template, with names that only AWS would give."""
 
     def __init__(self, overrides: Mapping[str, str] | None = None) -> None:
-        template = validate.translate(validate.load_template(), overrides or {})
+        template = validate_application.translate(validate_application.load_template(), overrides or {})
         self._resources: dict[str, Any] = template["Resources"]
         self._conditions: dict[str, Any] = template.get("Conditions", {})
         self._parameters = {
             name: str(parameter.get("Default", "")) for name, parameter in template["Parameters"].items()
-        } | validate.SSM_ANSWERS
+        } | validate_application.SSM_ANSWERS
 
     def role(self, function: str) -> Role:
         """The execution role of a function."""

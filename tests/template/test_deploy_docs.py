@@ -15,13 +15,13 @@ import click
 import deploy
 import pytest
 import replace_mapping
-import validate
+import validate_application
 from botocore import xform_name
 from samcli.cli.main import cli as sam
 
 from headrace_cli.main import cli as headrace
 
-ROOT = validate.ROOT
+ROOT = validate_application.ROOT
 DOCUMENT = ROOT / "docs" / "deploy.md"
 TEXT = DOCUMENT.read_text()
 ON_EVERY_SYSTEM = {"seq", "awk", "echo", "date", "export"}
@@ -198,8 +198,8 @@ def test_deleting_a_stack_names_the_stack_and_its_files():
 
 def test_every_parameter_of_the_table_is_one_of_its_template():
     templates = {
-        "application": validate.load_template()["Parameters"],
-        "platform": validate.load_template(ROOT / "provisioning" / "template.yaml")["Parameters"],
+        "application": validate_application.load_template()["Parameters"],
+        "platform": validate_application.load_template(ROOT / "provisioning" / "template.yaml")["Parameters"],
     }
     rows = re.findall(r"^\| (platform|application|both) \| (`.*?`) \|", TEXT, re.MULTILINE)
     assert len(rows) > 8
@@ -225,7 +225,7 @@ def test_the_quantities_of_the_cost_table_are_those_of_the_configuration(environ
 def test_four_mappings_and_the_sweeps_are_the_templates(cloudformation):
     kinds = [resource["Type"] for resource in cloudformation["Resources"].values()]
     assert kinds.count("AWS::Lambda::EventSourceMapping") == 4
-    parameters = validate.load_template()["Parameters"]
+    parameters = validate_application.load_template()["Parameters"]
     assert 60 // int(parameters["SweepIntervalMinutes"]["Default"]) * 730 == 8760
     assert f"{int(parameters['MemoryMb']['Default']):,} MB" in TEXT
 

@@ -9,7 +9,7 @@ from samcli.lib.config.samconfig import SamConfig
 from samcli.lib.providers.sam_function_provider import SamFunctionProvider
 from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
 from samcli.local.lambdafn.env_vars import EnvironmentVariables
-from validate import ROOT, TEMPLATE
+from validate_application import ROOT, TEMPLATE
 
 from headrace.settings import PREFIX, Settings
 

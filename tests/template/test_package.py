@@ -7,7 +7,7 @@ import artifacts
 import build
 import package
 import pytest
-import validate
+import validate_application
 
 LAYER_LIMIT_BYTES = 90 * 1024 * 1024
 # The budget is 400; a shared machine's CPU clock wavers.
@@ -99,7 +99,7 @@ def test_the_same_input_makes_the_same_files_and_times(layer, tmp_path):
 
 def test_every_function_of_the_template_is_imported_from_the_build_alone(host):
     modules = artifacts.handler_modules(host)
-    handlers = [r["Properties"].get("Handler") for r in validate.load_template()["Resources"].values()]
+    handlers = [r["Properties"].get("Handler") for r in validate_application.load_template()["Resources"].values()]
     assert modules == sorted(h.removesuffix(".lambda_handler") for h in handlers if h)
     for module in modules:
         assert artifacts.import_cpu_ms(module, host) < IMPORT_LIMIT_CPU_MS, module
@@ -110,7 +110,7 @@ def test_functions_are_packaged_whole_without_tests_or_bytecode_of_elsewhere(hos
         return {path.relative_to(folder) for path in folder.rglob("*") if path.suffix in {".py", ".avsc"}}
 
     packaged = host / "functions"
-    assert sources(packaged) == sources(validate.ROOT / "functions")
+    assert sources(packaged) == sources(validate_application.ROOT / "functions")
     assert not (packaged / "Makefile").exists()
 
 

@@ -6,7 +6,7 @@ import re
 import tomllib
 
 import pytest
-import validate
+import validate_application
 import validate_graph as graph
 import validate_provisioning as provisioning
 import validate_snapshots
@@ -15,7 +15,7 @@ from validate_resolve import refusals
 
 ROOT = provisioning.plain(graph.ROOT)
 COMBINATIONS = {combination.name: combination for combination in provisioning.combinations()}
-SNAPSHOTS = validate.ROOT / "tests" / "template" / "snapshots"
+SNAPSHOTS = validate_application.ROOT / "tests" / "template" / "snapshots"
 CONFIG = tomllib.loads((provisioning.PROVISIONING / "samconfig.toml").read_text())
 
 STANDARD = {"ClusterKind": "Standard"}
@@ -378,7 +378,7 @@ def test_other_accounts_read_and_write_the_topics_in_groups_of_their_own(stacks)
 def test_no_other_policy_covers_the_applications_groups(stacks):
     text = json.dumps(roles(stacks, "other accounts"))
     groups = set(re.findall(r":group/[^\"]+", text))
-    prefix = validate.load_template()["Parameters"]["ConsumerGroupPrefix"]["Default"]
+    prefix = validate_application.load_template()["Parameters"]["ConsumerGroupPrefix"]["Default"]
     assert not [group for group in groups if group.rpartition("/")[2].removesuffix("*").startswith(prefix)]
     assert not [group for group in groups if prefix.startswith(group.rpartition("/")[2].removesuffix("*"))]
 
@@ -466,7 +466,7 @@ def test_cloudformation_waits_for_a_functions_answer_longer_than_the_function_ru
 
 def test_the_application_reads_what_the_platform_writes(stacks):
     written = graph.written_ssm_names(stacks("standard", "iam", "endpoints", "on-demand"))
-    assert graph.read_ssm_names(validate.load_template()) == written
+    assert graph.read_ssm_names(validate_application.load_template()) == written
 
 
 def test_the_names_follow_the_environment():
@@ -485,7 +485,7 @@ def pictures():
 
 def test_the_pictures_are_up_to_date(pictures):
     committed = {path.name: path.read_text() for path in SNAPSHOTS.glob("*.txt")}
-    command = "python scripts/validate_provisioning.py --snapshots tests/template/snapshots"
+    command = "python scripts/validate_snapshots.py tests/template/snapshots"
     assert committed == pictures, f"look at the difference; if it is right: {command}"
 
 

@@ -1,7 +1,7 @@
 """Faults that a person makes, put into the platform's templates one at a time; a named check catches each."""
 
 import pytest
-import validate
+import validate_application
 import validate_graph as graph
 import validate_provisioning as provisioning
 from samtranslator.yaml_helper import yaml_parse
@@ -179,5 +179,5 @@ def test_a_mapping_without_an_entry_is_no_combination():
 
 
 def test_the_applications_template_is_the_one_that_is_deployed():
-    read = graph.read_ssm_names(validate.load_template())
+    read = graph.read_ssm_names(validate_application.load_template())
     assert {"/headrace/dev/cluster-arn", "/headrace/dev/bootstrap-brokers"} <= read

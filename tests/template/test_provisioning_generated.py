@@ -5,7 +5,7 @@ import sys
 
 import fastavro
 import pytest
-import validate
+import validate_application
 import validate_provisioning as provisioning
 
 sys.path.insert(0, str(provisioning.PROVISIONING))
@@ -32,7 +32,7 @@ def test_every_schema_is_registered_as_it_is_and_in_ascii():
         for name, resource in provisioning.source("schemas")["Resources"].items()
         if resource["Type"] == "AWS::Glue::SchemaVersion"
     }
-    files = sorted(validate.SCHEMAS.glob("*.avsc"))
+    files = sorted(validate_application.SCHEMAS.glob("*.avsc"))
     assert len(files) == len(versions) == 2
     for path, definition in zip(files, versions.values(), strict=True):
         assert json.loads(definition) == json.loads(path.read_text())
@@ -50,7 +50,7 @@ def test_a_version_of_a_schema_is_never_taken_away():
 
 def test_the_applications_topics_are_on_the_list():
     names = {topic.name for topic in generate.read_topics(generate.TOPICS.read_text())}
-    parameters = validate.load_template()["Parameters"]
+    parameters = validate_application.load_template()["Parameters"]
     assert {parameters["ClicksTopic"]["Default"], parameters["LogsTopic"]["Default"]} <= names
 
 

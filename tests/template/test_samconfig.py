@@ -4,10 +4,10 @@ import re
 import tomllib
 
 import pytest
-import validate
+import validate_application
 
-CONFIG = tomllib.loads((validate.ROOT / "samconfig.toml").read_text())
-PARAMETERS = validate.load_template()["Parameters"]
+CONFIG = tomllib.loads((validate_application.ROOT / "samconfig.toml").read_text())
+PARAMETERS = validate_application.load_template()["Parameters"]
 DEPLOYMENTS = [name for name, section in CONFIG.items() if isinstance(section, dict) and "deploy" in section]
 
 

@@ -3,12 +3,12 @@
 import json
 
 import pytest
-import validate
+import validate_application
 
 from headrace.kafka import GROUP
 
-TEMPLATE = validate.load_template()
-CLOUDFORMATION = validate.translate(TEMPLATE, {})
+TEMPLATE = validate_application.load_template()
+CLOUDFORMATION = validate_application.translate(TEMPLATE, {})
 
 
 def of_type(template, kind):

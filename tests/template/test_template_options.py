@@ -1,15 +1,15 @@
 """What the optional parameters bring about: a customer's key, traces, a poller group, a place for the sweeper."""
 
-import validate
+import validate_application
 import validate_resolve
 
-TEMPLATE = validate.load_template()
+TEMPLATE = validate_application.load_template()
 KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
 
 
 def deployed(**parameters):
-    given = validate.SSM_ANSWERS | parameters
-    return validate_resolve.resolve(validate.translate(TEMPLATE, parameters), given)["Resources"]
+    given = validate_application.SSM_ANSWERS | parameters
+    return validate_resolve.resolve(validate_application.translate(TEMPLATE, parameters), given)["Resources"]
 
 
 def of_type(resources, kind):
@@ -87,8 +87,8 @@ def test_provisioned_pollers_are_shared_in_a_named_group_only():
 def test_the_sweeper_is_in_the_vpc_that_the_platform_names_or_in_none():
     inside = of_type(PLAIN, "AWS::Lambda::Function")["SweeperFunction"]["VpcConfig"]
     assert inside == {
-        "SubnetIds": validate.SSM_ANSWERS["SweeperSubnetIds"].split(","),
-        "SecurityGroupIds": [validate.SSM_ANSWERS["SweeperSecurityGroupIds"]],
+        "SubnetIds": validate_application.SSM_ANSWERS["SweeperSubnetIds"].split(","),
+        "SecurityGroupIds": [validate_application.SSM_ANSWERS["SweeperSecurityGroupIds"]],
     }
     outside = of_type(deployed(SweeperInVpc="false"), "AWS::Lambda::Function")["SweeperFunction"]
     assert "VpcConfig" not in outside
@@ -96,4 +96,4 @@ def test_the_sweeper_is_in_the_vpc_that_the_platform_names_or_in_none():
 
 def test_with_every_option_there_is_no_finding():
     options = {"KmsKeyArn": KEY, "Tracing": "Active", "PollerMode": "provisioned", "PollerGroupName": "pollers"}
-    assert validate.template_findings(TEMPLATE, options | {"AlarmEmail": "on-call@example.com"}) == []
+    assert validate_application.template_findings(TEMPLATE, options | {"AlarmEmail": "on-call@example.com"}) == []

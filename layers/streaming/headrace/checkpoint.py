@@ -69,6 +69,12 @@ class Checkpoint(msgspec.Struct, frozen=True):
         """Whether committed outputs may still wait for their publication."""
         return bool(self.outbox) or self.outbox_manifest is not None
 
+    @property
+    def balanced(self) -> bool:
+        """Whether every offset from the first one on is accounted for: applied, dead-lettered, or a counted gap."""
+        accounted_for = sum(self.totals.get(name, 0) for name in ("applied", "dead", "gaps"))
+        return self.next_offset - self.base_offset == accounted_for
+
     def published(self) -> "Checkpoint":
         """This checkpoint with its outbox cleared, same version."""
         return msgspec.structs.replace(self, outbox=(), outbox_manifest=None)

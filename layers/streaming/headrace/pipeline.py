@@ -48,7 +48,7 @@ COMMIT_ATTEMPTS = 2
 _offset = attrgetter("offset")
 
 Totals = Counter[str]
-"""What a turn or a batch did: `applied`, `dead`, `late`, `skipped`, `gaps`, `files`, `rows`."""
+"""What a turn or a batch did: `applied`, `dead`, `late`, `skipped`, `gaps`, `conflicts`, `files`, `rows`."""
 
 
 class Pipeline:
@@ -141,11 +141,11 @@ class Pipeline:
 
     def _turn(self, key: CheckpointKey, records: Sequence[Record], loaded: Checkpoint | None) -> Totals:
         checkpoint = loaded or _origin(key, records[0].offset)
-        for _ in range(COMMIT_ATTEMPTS):
+        for conflicts in range(COMMIT_ATTEMPTS):
             checkpoint = self.recover(checkpoint)  # 2
             fresh = _fresh(records, checkpoint)  # 3
             if not fresh:
-                return Counter(skipped=len(records))
+                return Counter(skipped=len(records), conflicts=conflicts)
             try:
                 logic = self._logic(checkpoint)  # 4
                 logic.apply(fresh)
@@ -154,7 +154,7 @@ class Pipeline:
             except (CommitConflict, ObjectMissing) as error:
                 checkpoint = self._overtaken(checkpoint, error)
             else:
-                return facts + written + Counter(skipped=len(records) - len(fresh))  # 8
+                return facts + written + Counter(skipped=len(records) - len(fresh), conflicts=conflicts)  # 8
         return self._lost(records, checkpoint)
 
     def _overtaken(self, seen: Checkpoint, error: Exception) -> Checkpoint:
@@ -173,7 +173,7 @@ class Pipeline:
         self.recover(checkpoint)
         if _fresh(records, checkpoint):
             raise CommitConflict(f"{checkpoint.key} was committed by others {COMMIT_ATTEMPTS} times during this turn")
-        return Counter(skipped=len(records))
+        return Counter(skipped=len(records), conflicts=COMMIT_ATTEMPTS)
 
     def _logic(self, checkpoint: Checkpoint) -> Logic:
         key = checkpoint.key

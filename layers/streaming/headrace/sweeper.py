@@ -35,6 +35,8 @@ class Sweep(msgspec.Struct):
     """Were idle; their windows are closed."""
     overtaken: int = 0
     """Turned out not to be idle: an invocation committed meanwhile."""
+    unbalanced: list[str] = msgspec.field(default_factory=list)
+    """Checkpoints whose books do not add up: some offset is not accounted for."""
     oldest_outbox_ms: int = 0
     """How long the oldest pending outbox had been waiting."""
     failures: dict[str, Exception] = msgspec.field(default_factory=dict)
@@ -91,6 +93,8 @@ class Sweeper:
         pipeline = self._pipelines.get(checkpoint.key.pipeline)
         if pipeline is None:
             raise ConfigurationError(f"no pipeline is called {checkpoint.key.pipeline!r} in this deployment")
+        if not checkpoint.balanced:
+            sweep.unbalanced.append(str(checkpoint.key))
         if checkpoint.pending:
             sweep.oldest_outbox_ms = max(sweep.oldest_outbox_ms, now_ms - checkpoint.committed_at_ms)
             checkpoint = pipeline.recover(checkpoint)

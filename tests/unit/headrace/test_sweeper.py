@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from faults import Calls, Killed, kill_at
 from protocol import FIRST, SECOND, World, deliver, points_of, undisturbed
@@ -126,6 +127,16 @@ def test_a_failure_of_one_partition_stops_none_of_the_others() -> None:
     found = Sweeper({"p": world.process()}, world.checkpoints, HalfBroken(1), **options).sweep(1)
     assert (found.visited, found.ticked) == (2, 1)
     assert list(found.failures) == ["headrace#p#1#hits-0"]
+
+
+def test_books_that_do_not_add_up_are_named() -> None:
+    world = World()
+    deliver(world.process(), FIRST)
+    assert sweep(world, now_ms=0, end_offset=9).unbalanced == []
+    stored = world.checkpoint()
+    wrong = msgspec.structs.replace(stored, version=2, totals=stored.totals | {"applied": 3})
+    world.checkpoints.commit(wrong, expected_version=1)
+    assert sweep(world, now_ms=0, end_offset=9).unbalanced == ["headrace#p#1#hits-0"]
 
 
 def test_a_checkpoint_of_an_unknown_pipeline_is_a_failure_not_a_crash() -> None:
