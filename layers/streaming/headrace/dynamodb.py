@@ -169,8 +169,8 @@ class DynamoDBCheckpointStore:
     @contextmanager
     def _errors(self, action: str) -> Iterator[None]:
         """Raise botocore's errors as ours; a retriable one may have done what it was asked to do."""
-        from botocore import exceptions as aws  # noqa: PLC0415 - 200 ms that a dry run does not pay
-        from botocore.parsers import ResponseParserError  # noqa: PLC0415 - same
+        from botocore import exceptions as aws
+        from botocore.parsers import ResponseParserError
 
         what = f"cannot {action} DynamoDB table {self._table!r}"
         try:
@@ -193,14 +193,14 @@ class DynamoDBCheckpointStore:
 
 def _client() -> "DynamoDBClient":
     # botocore without boto3: the same client and credentials, 70-100 ms CPU less at a cold start.
-    from botocore.session import get_session  # noqa: PLC0415 - 200 ms that a dry run does not pay
+    from botocore.session import get_session
 
     return cast("DynamoDBClient", get_session().create_client("dynamodb", config=client_config()))
 
 
 def client_config(attempts: int = CALL_ATTEMPTS) -> "Config":
     """Timeouts and retries of a client: with three attempts a call ends within some 25 s."""
-    from botocore.config import Config  # noqa: PLC0415 - same
+    from botocore.config import Config
 
     return Config(
         connect_timeout=CONNECT_TIMEOUT_S,

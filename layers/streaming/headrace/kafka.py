@@ -86,7 +86,7 @@ class KafkaLog:
         return self._consumers[isolation]
 
     def _connected(self, isolation: Isolation) -> "Consumer":
-        from confluent_kafka import Consumer, KafkaException  # noqa: PLC0415 - 50 ms that only the sweeper pays
+        from confluent_kafka import Consumer, KafkaException
 
         if not self._consumers:
             self._last_error = "no answer"
@@ -101,8 +101,8 @@ class KafkaLog:
             raise ConfigurationError(f"cannot use Kafka at {self._servers!r}: {error}") from error
 
     def _watermarks(self, consumer: "Consumer", topic_partition: TopicPartition) -> tuple[int, int]:
-        from confluent_kafka import KafkaException  # noqa: PLC0415 - see above
-        from confluent_kafka import TopicPartition as Position  # noqa: PLC0415 - see above
+        from confluent_kafka import KafkaException
+        from confluent_kafka import TopicPartition as Position
 
         deadline = time.monotonic() + self._timeout_s
         while True:
@@ -118,8 +118,8 @@ class KafkaLog:
                 return low, high
 
     def _finds_record(self, consumer: "Consumer", topic_partition: TopicPartition, start: int) -> bool:
-        from confluent_kafka import KafkaError  # noqa: PLC0415 - see above
-        from confluent_kafka import TopicPartition as Position  # noqa: PLC0415 - see above
+        from confluent_kafka import KafkaError
+        from confluent_kafka import TopicPartition as Position
 
         consumer.assign([Position(*topic_partition, start)])
         deadline = time.monotonic() + self._timeout_s
@@ -148,7 +148,7 @@ class KafkaLog:
         self, consumer: "Consumer", failure: "KafkaException", topic_partition: TopicPartition, deadline: float
     ) -> None:
         """Return if the partition exists and its leader may soon be known again, as after a broker's restart."""
-        from confluent_kafka import KafkaError  # noqa: PLC0415 - see above
+        from confluent_kafka import KafkaError
 
         error, where = failure.args[0], f"Kafka at {self._servers}"
         if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
@@ -166,7 +166,7 @@ class KafkaLog:
 
     def _is_absent(self, consumer: "Consumer", topic_partition: TopicPartition) -> bool:
         """Whether the cluster itself says that it has no such partition; no answer says nothing."""
-        from confluent_kafka import KafkaError, KafkaException  # noqa: PLC0415 - see above
+        from confluent_kafka import KafkaError, KafkaException
 
         try:
             topic = consumer.list_topics(topic_partition.topic, timeout=self._timeout_s).topics[topic_partition.topic]
@@ -213,9 +213,9 @@ def consumer_settings(bootstrap_servers: str, auth: KafkaAuth) -> dict[str, Any]
 
 def _iam_token_source() -> Callable[[str], tuple[str, float]]:
     """What librdkafka calls for each token: it wants the expiry in seconds, the signer has milliseconds."""
-    import botocore.session  # noqa: PLC0415 - only with `iam`
-    from aws_msk_iam_sasl_signer import MSKAuthTokenProvider  # noqa: PLC0415 - only with `iam`
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - only with `iam`
+    import botocore.session
+    from aws_msk_iam_sasl_signer import MSKAuthTokenProvider
+    from botocore.exceptions import BotoCoreError
 
     session = botocore.session.get_session()
     region = session.get_config_variable("region")
