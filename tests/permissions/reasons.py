@@ -48,8 +48,9 @@ REASONS = (
     ),
     Reason(
         CONSUMERS,
-        ("kafka:DescribeClusterV2", "kafka:GetBootstrapBrokers"),
-        "the event source mapping finds the cluster, its network and its brokers",
+        ("kafka:DescribeCluster", "kafka:DescribeClusterV2", "kafka:GetBootstrapBrokers"),
+        "the event source mapping finds the cluster, its network and its brokers; which of the two descriptions it asks"
+        " for is not documented for every kind of cluster",
     ),
     Reason(
         CONSUMERS,

@@ -195,6 +195,7 @@ def test_a_consumer_may_do_what_its_turn_does_and_no_more(role):
         "kafka-cluster:DescribeGroup",
         "kafka-cluster:DescribeTopic",
         "kafka-cluster:ReadData",
+        "kafka:DescribeCluster",
         "kafka:DescribeClusterV2",
         "kafka:GetBootstrapBrokers",
         "logs:CreateLogStream",
