@@ -7,7 +7,9 @@ targets are looked up, scripts parse with their own parser. Nothing is run.
 import json
 import re
 import shlex
+import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import botocore.session
@@ -118,8 +120,18 @@ def check(command):
 
 
 @pytest.fixture(autouse=True)
-def _at_the_root(monkeypatch):
-    monkeypatch.chdir(ROOT)
+def _after_a_build(monkeypatch, tmp_path):
+    """A checkout in which everything was built, as `sam deploy` wants it: configurations, and templates in place."""
+    for config in ("samconfig.toml", "provisioning/samconfig.toml"):
+        section = tomllib.loads((ROOT / config).read_text())["dev"]
+        source = ROOT / Path(config).parent / "template.yaml"
+        built = Path(section["deploy"]["parameters"]["template_file"])
+        for place in (tmp_path / config, tmp_path / Path(config).with_name("template.yaml"), tmp_path / built):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / config if place.name == "samconfig.toml" else source, place)
+    for nested in (ROOT / "provisioning").glob("*.yaml"):
+        shutil.copyfile(nested, tmp_path / "provisioning" / nested.name)
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("command", documented(), ids=lambda command: " ".join(command)[:80])
@@ -171,7 +183,7 @@ def test_what_make_deploy_runs_is_in_the_document_and_is_what_sam_takes(environm
         if step[1] == "deploy":
             stack = stacks[0] if "provisioning/samconfig.toml" in step else stacks[1]
             assert parameters["stack_name"] == stack.name
-            assert Path(parameters["template_file"]) == ROOT / stack.template
+            assert Path(parameters["template_file"]) == Path.cwd() / stack.template
             assert tuple(f"{k}={v}" for k, v in parameters["parameter_overrides"].items()) == stack.overrides
 
 
