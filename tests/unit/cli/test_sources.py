@@ -62,7 +62,7 @@ class TestFormats:
         ("name", "data", "expected"),
         [
             ("a.csv", b"only_column\n1\n", "csv"),
-            ("a.csv.gz", gzip.compress(b"only_column\n1\n"), "csv"),
+            ("a.csv.gz", gzip.compress(b"only_column\n1\n", mtime=0), "csv"),
             ("a.jsonl", b"broken\n", "ndjson"),
             ("a.log", b'{"a":1}\n127.0.0.1 - - "GET /"\n{"a":2}\n', "ndjson"),
             ("a.log", b'127.0.0.1 - - "GET /"\n{"a":2}\n10.0.0.1 - -\n', "lines"),
