@@ -240,7 +240,7 @@ def _new_cluster(brokers: int, version: str) -> dict[str, Any]:
     return {
         "version": version,
         # Kafka's form of a UUID: 22 characters of URL-safe base64.
-        "cluster_id": base64.urlsafe_b64encode(uuid.uuid4().bytes).decode("ascii").rstrip("="),
+        "cluster_id": new_cluster_id(),
         "brokers": [node._asdict() for node in nodes],
     }
 
@@ -283,3 +283,11 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def new_cluster_id() -> str:
+    """A random id as Kafka makes them: never with a dash first, which its own tool would take for an option."""
+    while True:
+        text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode("ascii").rstrip("=")
+        if not text.startswith("-"):
+            return text
