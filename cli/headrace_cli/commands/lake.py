@@ -11,28 +11,13 @@ import click
 from arro3.core import RecordBatch, RecordBatchReader
 from arro3.io import write_parquet
 
-from headrace.objects import open_lake
 from headrace_cli import lake_reader
 from headrace_cli.commands.examples import examples
 from headrace_cli.commands.progress import tracked
 from headrace_cli.commands.rendering import cell, json_value
 from headrace_cli.errors import CommandError, OptionError
-from headrace_cli.lake_reader import Contents, LakeObjects, TableFile, TableSchema
-
-
-def open_location(location: str) -> LakeObjects:
-    """The objects of `s3://BUCKET[/PREFIX]`, `file:DIR` or a folder's plain path.
-
-    Raises:
-        OptionError: the folder does not exist (`open_lake` would make it).
-        ConfigurationError: the store cannot be opened.
-    """
-    if location.startswith("s3://"):
-        return open_lake(location)
-    folder = Path(location.removeprefix("file:"))
-    if not folder.is_dir():
-        raise OptionError(f"{location}: no such folder (a lake is a folder, file:DIR or s3://BUCKET[/PREFIX])")
-    return open_lake(f"file:{folder}")
+from headrace_cli.lake_reader import Contents, TableFile, TableSchema
+from headrace_cli.stores import open_objects
 
 
 @click.group(
@@ -67,7 +52,7 @@ def list_tables(*, location: str, as_json: bool) -> None:
 
     With their files, rows, bytes, and the first and last hour (UTC) of event time.
     """
-    objects = open_location(location)
+    objects = open_objects(location)
     found = lake_reader.tables(objects)
     done = itertools.count()
     reading = tracked(found.items(), "Counting rows", lambda: next(done) / len(found), look_every=1)
@@ -96,7 +81,7 @@ def list_tables(*, location: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object per row, one per line.")
 def show(*, location: str, table: str, limit: int, where_hour: str | None, as_json: bool) -> None:
     """Show rows of TABLE, oldest hour first."""
-    objects = open_location(location)
+    objects = open_objects(location)
     files = _of_hour(lake_reader.table_files(objects, table), where_hour)
     rows = list(itertools.islice(lake_reader.rows(objects, files), limit))
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -128,7 +113,7 @@ def copy(*, location: str, table: str, out: Path, where_hour: str | None) -> Non
     write = _WRITERS.get(out.suffix)
     if write is None:
         raise OptionError(f"--out {out}: the name must end with {', '.join(_WRITERS)}")
-    objects = open_location(location)
+    objects = open_objects(location)
     files = _of_hour(lake_reader.table_files(objects, table), where_hour)
     schema = TableSchema(objects, files)
     copied = _Copied(lake_reader.batches(objects, files, schema), table)

@@ -11,6 +11,7 @@ from obstore.store import LocalStore, S3Store
 from headrace.checkpoint import Checkpoint, CheckpointCatalog
 from headrace_cli.audit.audit import Books
 from headrace_cli.errors import CommandError
+from headrace_cli.stores import CHECKPOINTS
 
 # The local server knows no profiles, but a profile that does not exist stops every AWS client.
 _PROFILE_VARIABLES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
@@ -70,7 +71,7 @@ def open_stores(out: Path | None) -> Iterator[LocalStores]:
 def _in_folder(out: Path) -> LocalStores:
     from headrace.folder import FolderCheckpointStore  # noqa: PLC0415 - as above
 
-    checkpoints = out.absolute() / "checkpoints"
+    checkpoints = out.absolute() / CHECKPOINTS
     try:
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()):
