@@ -7,9 +7,8 @@ What it promises:
 - A batch that failed is sent again, the same bytes, and nothing newer of the mapping before it succeeds.
   (AWS may run several pollers, each with partitions of its own; here one poller has them all.)
 
-Under chaos batches that succeeded come again too, and what comes again may be cut elsewhere: then the second holds for
-an invocation that may be an earlier one, and the third for every record that has not succeeded yet, but not for its
-bytes.
+Under chaos batches that succeeded come again as well, and what comes again may be cut elsewhere, so that not the bytes
+are the same but the records: nothing newer of a partition is sent before all that is older has succeeded once.
 """
 
 import threading

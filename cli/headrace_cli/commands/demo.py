@@ -98,6 +98,10 @@ def demo(
     everything is counted and worked out again from the produced records, by other code, and compared row by row.
     The exit status is 1 if anything differs.
 
+    With --chaos the mappings do what AWS's may do on a bad day: batches are throttled, time out after their effect,
+    come again though they succeeded, in other cuts, or twice at once (truly at once only with --runtime rie: in one
+    process functions take turns). The report says how often.
+
     The field options are about the --clicks file; log lines go out as they are. At a broker of your own
     (--kafka) the run uses two topics of its own, headrace-demo-…, which it leaves there.
     """

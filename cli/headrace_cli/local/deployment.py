@@ -32,9 +32,7 @@ _BUILD = ROOT / ".aws-sam" / "build-host"
 class Deployment:
     """What `sam deploy` would make of the template, with the stores and the broker of this machine."""
 
-    def __init__(
-        self, broker: RunBroker, stores: Mapping[str, str], runtime: Runtime, *, chaos: bool = False
-    ) -> None:
+    def __init__(self, broker: RunBroker, stores: Mapping[str, str], runtime: Runtime, *, chaos: bool = False) -> None:
         """Read the template.
 
         Args:

@@ -92,7 +92,7 @@ def show(highlights: Highlights, files: dict[str, int], result: RunResult, verdi
     console.print(lake)
     console.print(_functions(result))
     if result.chaos is not None:
-        console.print(_chaos(result.chaos))
+        console.print(chaos_table(result.chaos))
     console.print(_audit_table(result, verdict, roles))
     total = _produced(verdict)
     console.print(f"{total:,} records in {result.seconds:.1f} s: {_rate(total, result):,.0f} records/s end to end")
@@ -127,7 +127,8 @@ def _functions(result: RunResult) -> Table:
     return table
 
 
-def _chaos(chaos: Mapping[str, int]) -> Table:
+def chaos_table(chaos: Mapping[str, int]) -> Table:
+    """What was injected: the seed, and how often by kind."""
     faults = {name: times for name, times in chaos.items() if name != "seed"}
     table = _table(f"Chaos, seed {chaos['seed']}", "injected fault", "times")
     for name, times in faults.items():

@@ -34,7 +34,9 @@ def test_another_seed_or_mapping_gives_others(question, other):
 
 def test_another_process_deals_the_same():
     """Where texts have other hashes."""
-    program = "from kafka_esm.chaos import ChaosPlan; p = ChaosPlan(7, 'FE'); print([p.invocation() for _ in range(50)])"
+    program = (
+        "from kafka_esm.chaos import ChaosPlan; p = ChaosPlan(7, 'FE'); print([p.invocation() for _ in range(50)])"
+    )
     printed = subprocess.run(
         [sys.executable, "-c", program], env={"PYTHONHASHSEED": "3"}, capture_output=True, text=True, check=True
     ).stdout
@@ -74,4 +76,3 @@ def test_no_batch_starves(seed):
 
     assert max(runs) <= MOST_FAILURES_IN_A_ROW
     assert dealt.count(None) >= MANY // 2
-

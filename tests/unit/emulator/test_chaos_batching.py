@@ -1,9 +1,9 @@
 """Batches that come again, and are cut elsewhere. `|` is a cut, `x` a failure, `<` what was forgotten."""
 
+from chaos_script import ScriptedPlan
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaos_script import ScriptedPlan
 from kafka_esm.batching import Limits
 from kafka_esm.chaos import MOST_REWOUND, ChaosPlan, Fault, Recut
 from kafka_esm.chaos_batching import ChaosBatcher

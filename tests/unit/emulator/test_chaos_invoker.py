@@ -5,8 +5,8 @@ import time
 from collections import Counter
 
 import pytest
-
 from chaos_script import ScriptedPlan
+
 from kafka_esm import Fault, Function, FunctionError, FunctionThrottled, FunctionTimeout, InProcessInvoker
 from kafka_esm.chaos_invoker import LATE_SECONDS, ChaosInvoker
 
