@@ -71,7 +71,8 @@ _Existing = click.Path(exists=True, dir_okay=False)
     "--chaos",
     type=int,
     metavar="SEED",
-    help="Batches come again, cut elsewhere, twice at once, after time-outs: same seed, same faults.",
+    help="Batches are throttled, time out after their effect, come again cut elsewhere, or twice at once (truly so "
+    "with --runtime rie): same seed, same faults.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
@@ -97,10 +98,6 @@ def demo(
     of template.yaml as their event source mappings would, until all is consumed and every window is closed. Then
     everything is counted and worked out again from the produced records, by other code, and compared row by row.
     The exit status is 1 if anything differs.
-
-    With --chaos the mappings do what AWS's may do on a bad day: batches are throttled, time out after their effect,
-    come again though they succeeded, in other cuts, or twice at once (truly at once only with --runtime rie: in one
-    process functions take turns). The report says how often.
 
     The field options are about the --clicks file; log lines go out as they are. At a broker of your own
     (--kafka) the run uses two topics of its own, headrace-demo-…, which it leaves there.

@@ -12,11 +12,15 @@ from kafka_esm.event import Envelope, Record, encode
 ENVELOPE = Envelope("aws:kafka", "arn", "b:9092")
 
 
+def a_record(offset, partition=0):
+    return encode(Record("t", partition, offset, 0, "CREATE_TIME", None, b"x"))
+
+
 def a_batcher(plan, records, batch_size=4, partitions=1, window_ms=0):
     batcher = ChaosBatcher(Limits(batch_size, window_ms, 6_000_000), ENVELOPE, plan)
     for offset in range(records):
         for partition in range(partitions):
-            batcher.add(encode(Record("t", partition, offset, 0, "CREATE_TIME", None, b"x")), now_ms=0)
+            batcher.add(a_record(offset, partition), now_ms=0)
     return batcher
 
 
@@ -109,10 +113,27 @@ def test_what_was_forgotten_once_is_not_forgotten_again():
 
 
 def test_a_rewind_goes_back_only_over_batches_that_followed_one_another():
-    """`01|<0123|45|<45|`: with old records in it, the batch between is the end of the way back."""
-    plan = ScriptedPlan(shares=[0.5, 0.5, 0.5], rewinds=[1, 3], recuts=[Recut.LARGER])
+    """`0000|<01|20|12|01|20|1201|<1201|…`, digits are partitions: one with old records of 0 is the end of the way back.
 
-    assert delivered(a_batcher(plan, 6)) == [[0, 1], [0, 1, 2, 3], [4, 5], [4, 5]]
+    Back to the third batch, `12`, partition 1 would come again with a hole: what the fourth, `01`, had of it.
+    """
+    plan = ScriptedPlan(rewinds=[1, 0, 3], recuts=[Recut.SMALLER])
+    batcher = a_batcher(plan, 4)
+    batcher.next_batch(0)
+    for partition, numbers in ((0, range(4, 6)), (1, range(6)), (2, range(6))):
+        for offset in numbers:
+            batcher.add(a_record(offset, partition), now_ms=0)
+    batcher.settled()
+
+    batches = []
+    while (batch := batcher.next_batch(0)) is not None:
+        batches.append({source.partition: [one.offset for one in some] for source, some in batch.partitions.items()})
+        batcher.settled()
+
+    olds = [{0: [0], 1: [0]}, {2: [0], 0: [1]}, {1: [1], 2: [1]}, {0: [2], 1: [2]}, {2: [2], 0: [3]}]
+    assert batches[:5] == olds
+    assert batches[5] == {1: [3, 4], 2: [3], 0: [4]}
+    assert [offset for batch in batches[6:] for offset in batch.get(1, ())] == [3, 4, 5]
 
 
 @given(
@@ -125,7 +146,7 @@ def test_any_plan_delivers_everything_in_order_and_ends(seed, counts, batch_size
     batcher = ChaosBatcher(Limits(batch_size, 0, 6_000_000), ENVELOPE, ChaosPlan(seed, "FE"))
     for partition, count in enumerate(counts):
         for offset in range(count):
-            batcher.add(encode(Record("t", partition, offset, 0, "CREATE_TIME", None, b"x")), now_ms=0)
+            batcher.add(a_record(offset, partition), now_ms=0)
     succeeded = dict.fromkeys(range(len(counts)), 0)
     tried = successes = 0
 
