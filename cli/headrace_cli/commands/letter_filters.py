@@ -24,7 +24,7 @@ class Offsets(click.ParamType):
     """`FROM:TO`, half-open as everywhere in Kafka; either may be missing. One number is one offset."""
 
     name = "from[:to]"
-    _form = re.compile(r"(?P<start>\d{0,18})(?P<colon>:?)(?P<end>\d{0,18})", re.ASCII)
+    _form = re.compile(r"(?P<start>\d{0,18})(?:(?P<colon>:)(?P<end>\d{0,18}))?", re.ASCII)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> OffsetRange:
         """Read the range."""

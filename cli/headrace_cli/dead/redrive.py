@@ -178,7 +178,7 @@ class Redrive:
         for topic, chunk in _chunks(self._free(letters)):
             if self._stop() or not self._redrive(topic, chunk):
                 return
-        self.report.stopped = False
+        self.report.stopped = self._stop()
 
     def settle(self) -> Settled:
         """Find out whether their topics have the letters whose sending was cut short.
@@ -194,7 +194,7 @@ class Redrive:
     def _free(self, letters: Iterable[Letter]) -> Iterator[tuple[str, Letter]]:  # 1
         seen: set[RecordId] = set()
         for letter in letters:
-            if self._limit is not None and self.report.free.total() >= self._limit:
+            if self._stop() or (self._limit is not None and self.report.free.total() >= self._limit):
                 return
             self.report.letters += 1
             if letter.record in seen:
