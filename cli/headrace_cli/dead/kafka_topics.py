@@ -2,8 +2,7 @@
 
 A letter is sent as it was: payload, key and headers as they were, null where they were null, and one more header with
 its identity. Its Kafka timestamp is now: with its own, a topic's retention might delete it at once. Its key decides
-the partition, as it does for Java's clients. With MSK's IAM login it takes `kafka-cluster:WriteDataIdempotently` on the
-cluster, and `DescribeTopic`, `ReadData` and `WriteData` on the topic.
+the partition, as it does for Java's clients. docs/runbook.md has the grants that this takes.
 """
 
 import functools
@@ -23,6 +22,8 @@ from headrace_cli.dead.topic_search import TopicSearch
 from headrace_cli.errors import CommandError, OptionError
 from headrace_cli.kafka.producer import DELIVERY_TIMEOUT_S, producer_settings
 
+GROUP = "reader-headrace-redrive"
+"""librdkafka wants a group to read at all; nothing is ever committed for it. The platform's readers may use it."""
 CONNECT_TIMEOUT_S = 10.0
 INTERRUPT_FLUSH_S = 5.0
 """After Ctrl-C, what is already queued gets so long."""
@@ -124,6 +125,7 @@ class KafkaTopics:
 
     def _connected(self) -> Consumer:
         settings = consumer_settings(self._servers, self._auth) | {
+            "group.id": GROUP,
             "isolation.level": "read_uncommitted",
             "queued.min.messages": _READ_AHEAD_RECORDS,
             "error_cb": self._remember,
