@@ -104,11 +104,11 @@ def show(*, location: str, selection: Selection, limit: int, as_json: bool) -> N
 
 @dead.command(
     epilog=examples(
-        """
+        r"""
         headrace dead redrive ./out --reason from_the_future --kafka localhost:9092
         headrace dead redrive ./out --reason from_the_future --kafka localhost:9092 --limit 1 --send
         headrace dead redrive ./out --late --to clicks-late --kafka localhost:9092 --send
-        headrace dead redrive s3://my-lake --topic clicks --kafka-auth iam --send --settle \
+        headrace dead redrive s3://my-lake --topic clicks --send --settle --kafka-auth iam \
             --kafka boot-abc.c1.kafka-serverless.eu-west-1.amazonaws.com:9098
         """
     )

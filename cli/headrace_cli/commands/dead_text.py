@@ -89,7 +89,7 @@ def letter_text(letter: Letter, fates: Mapping[Destination, Fate]) -> str:
 def settled_text(settled: "Settled") -> str:
     """What a search found."""
     if not sum(settled):
-        return "no letter's sending was cut short, or it may still be under way"
+        return "no letter's sending was cut short more than 5 minutes ago"
     text = f"of letters whose sending was cut short, {settled.sent:,} are in their topic, {settled.not_sent:,} are not"
     if settled.unknown:
         text += (
@@ -126,7 +126,8 @@ def report_text(report: "Report", *, send: bool) -> str:
         lines.append(f"{report.already_sent:,} were sent before")
     if report.under_way:
         lines.append(
-            f"{report.under_way:,} are being sent by another redrive, or were until it was killed: wait 5 minutes"
+            f"{report.under_way:,} may still be on their way (a redrive is running, was killed or got no answer a"
+            " moment ago): try again in 5 minutes"
         )
     if report.unknown:
         lines.append(

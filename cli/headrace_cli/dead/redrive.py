@@ -98,14 +98,13 @@ class Report(msgspec.Struct):
     """Records that were, per topic."""
     already_sent: int = 0
     under_way: int = 0
-    """Claimed a moment ago by a redrive that may still be running."""
+    """Claimed a moment ago by a redrive that may still be running, or that got no answer yet."""
     unknown: int = 0
     """Of an earlier redrive, which did not hear what became of them."""
     not_sent: list[Refused] = []
     """Refused, of this redrive."""
     lost: list[Refused] = []
     """Of this redrive, which did not hear what became of them."""
-
     stopped: bool = False
     """Whether it ended before all were tried."""
 
@@ -168,7 +167,7 @@ class Redrive:
     def run(self, letters: Iterable[Letter]) -> None:
         """Send every letter that is free, each record once.
 
-        Ends early when told to stop, and after a chunk of which nothing arrived: the next would fare no better.
+        Ends early when told to stop, and after a chunk to which there was no answer: each would take its time-out.
 
         Raises:
             CommandError: a topic does not exist, no answer, or the log is not what it should be.
@@ -220,7 +219,9 @@ class Redrive:
         return self._resend_unknown and fate.status != "sent" and not self._under_way(fate)
 
     def _under_way(self, fate: Fate) -> bool:
-        return fate.status == "claimed" and self._clock_ms() < fate.claim.at_ms + UNDER_WAY_MS
+        """Whether it may still arrive: also what got no answer may be with a broker that is slow."""
+        lost = fate.status in {"claimed", "unknown"}
+        return lost and self._clock_ms() < fate.claim.at_ms + UNDER_WAY_MS
 
     def _count_held(self, fate: Fate | None) -> None:
         if fate is not None and fate.status == "sent":
@@ -244,7 +245,7 @@ class Redrive:
         self.report.not_sent += [Refused(*item) for item in done.not_sent.items()]
         self.report.lost += [Refused(*item) for item in done.unknown.items()]
         self._log.record(Outcome(claim.id, self._clock_ms(), tuple(done.sent), done.not_sent, done.unknown))  # 4
-        return bool(done.sent)
+        return bool(done.sent) or not done.unknown
 
     def _send(self, claim: Claim, letters: Sequence[Letter]) -> Deliveries:
         if self._clock_ms() > claim.at_ms + SEND_WITHIN_MS:

@@ -159,7 +159,7 @@ def test_a_report_says_what_is_left_and_what_to_do():
         "40 letters of 30 records (several",
         "1,000 sent to clicks",
         "1 were sent before",
-        "2 are being sent by another redrive",
+        "2 may still be on their way",
         "3 may have been sent: --settle",
         "not sent: clicks-0@19/1: too�large\nnot sent: 2 more",
         "may have been sent (see --settle): clicks-0@99/1: timed out",
