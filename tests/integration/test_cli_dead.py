@@ -18,7 +18,7 @@ from obstore.store import MemoryStore
 from headrace.objects import ObjectStoreOutbox, open_lake
 from headrace_cli.dead import redrive
 from headrace_cli.dead.kafka_topics import KafkaTopics
-from headrace_cli.dead.letters import Letter, RecordId
+from headrace_cli.dead.letters import Letter, RecordId, letter_files, letters
 from headrace_cli.dead.redrive import UNDER_WAY_MS, Redrive
 from headrace_cli.dead.redrive_log import Destination, RedriveLog
 from headrace_cli.errors import CommandError
@@ -284,10 +284,7 @@ def test_ctrl_c_leaves_a_log_from_which_the_next_redrive_goes_on(broker, topic, 
         "--send",
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "redriven" / "0000000001.json").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    eventually((tmp_path / "redriven" / "0000000001.json").exists)
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err.strip()) == (130, "")
@@ -298,6 +295,39 @@ def test_ctrl_c_leaves_a_log_from_which_the_next_redrive_goes_on(broker, topic, 
     assert rest["already_sent"] + rest["sent"][topic] == 3990
     identities = [identity for (_, identity), *_ in read_all(broker, topic)]
     assert len(identities) == len(set(identities)) == 3990
+
+
+def test_killed_in_the_middle_it_is_settled_and_finished(broker, topic, tmp_path):
+    objects = open_lake(f"file:{tmp_path}")
+    for version in range(1, 200):
+        publish(objects, dead([record(version * 10 + n) for n in range(10)]), version=version)
+    command = [
+        *HEADRACE,
+        "dead",
+        "redrive",
+        str(tmp_path),
+        "--kafka",
+        broker.bootstrap_servers,
+        "--to",
+        topic,
+        "--send",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        eventually((tmp_path / "redriven" / "0000000002.json").exists)
+        process.kill()
+
+    def later_ms():
+        return now_ms() + UNDER_WAY_MS
+
+    with KafkaTopics(broker.bootstrap_servers) as topics:
+        again = Redrive(RedriveLog(objects, clock_ms=later_ms), topics, to=topic, clock_ms=later_ms)
+        settled = again.settle()
+        again.run(letters(objects, letter_files(objects)))
+    assert settled.unknown == 0
+    assert again.report.complete
+    assert again.report.already_sent >= 500
+    identities = [identity for (_, identity), *_ in read_all(broker, topic)]
+    assert len(identities) == len(set(identities)) == 1990
 
 
 def test_what_the_demo_left_behind_is_listed_and_sent_back_whole(broker, topic, tmp_path, capsys):
@@ -324,6 +354,13 @@ def test_what_the_demo_left_behind_is_listed_and_sent_back_whole(broker, topic, 
     )
     assert [(last[1], key, value) for last, key, value, _ in read_all(broker, topic)] == wanted
     assert redriven(capsys, broker, out, "--to", topic, "--send")["sent"] == {}
+
+
+def eventually(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
 
 
 def decoded(text):

@@ -14,6 +14,8 @@ from headrace_cli.dead.redrive import UNDER_WAY_MS, Redrive
 from headrace_cli.dead.redrive_log import Destination, RedriveLog
 from headrace_cli.main import run
 
+from .conftest import eventually
+
 
 @pytest.fixture
 def topics(server):
@@ -107,3 +109,34 @@ class TestSettling:
         process = cut_short(topic)
         delete_before(topic, 1)
         assert process.settle() == (0, 0, 2)
+
+
+def test_a_broker_that_dies_in_the_middle_costs_no_record_and_doubles_none(server, new_topic, objects, topics, read):
+    topic, letters = new_topic(), [letter(offset) for offset in range(400)]
+    asked = iter(range(10**6))
+
+    def dies_at_the_200th_letter():
+        if next(asked) == 200:
+            eventually(lambda: topics.ends(topic)[0] > 100)  # the client sends in the background what it has
+            server.kill()
+        return False
+
+    try:
+        with KafkaTopics(server.bootstrap_servers, stop=dies_at_the_200th_letter, delivery_timeout_s=5) as dying:
+            cut_short = Redrive(RedriveLog(objects, clock_ms=now_ms), dying, to=topic, clock_ms=now_ms)
+            cut_short.run(letters)
+    finally:
+        server.start()
+    assert cut_short.report.sent[topic] > 50
+    assert len(cut_short.report.lost) > 50
+
+    def later_ms():
+        return now_ms() + UNDER_WAY_MS
+
+    with KafkaTopics(server.bootstrap_servers) as alive:
+        again = Redrive(RedriveLog(objects, clock_ms=later_ms), alive, to=topic, clock_ms=later_ms)
+        assert again.settle().unknown == 0
+        again.run(letters)
+    assert again.report.complete
+    identities = [headers[-1][1].decode() for headers, _, _ in read(topic, len(letters))]
+    assert sorted(identities) == sorted(str(each.record) for each in letters)
