@@ -19,7 +19,7 @@ from headrace.objects import ObjectStoreOutbox, open_lake
 from headrace_cli.dead import redrive
 from headrace_cli.dead.kafka_topics import KafkaTopics
 from headrace_cli.dead.letters import Letter, RecordId, letter_files, letters
-from headrace_cli.dead.redrive import UNDER_WAY_MS, Redrive
+from headrace_cli.dead.redrive import UNDER_WAY_MS, Options, Redrive
 from headrace_cli.dead.redrive_log import Destination, RedriveLog
 from headrace_cli.errors import CommandError
 from headrace_cli.local.aws_server import LocalAws
@@ -123,7 +123,7 @@ def test_two_redrives_at_once_send_each_record_once(broker, topic, objects, monk
         mine = letters[number * 5 :] + letters[: number * 5]
         with KafkaTopics(broker.bootstrap_servers) as topics:
             log = RedriveLog(objects, clock_ms=now_ms)
-            each = Redrive(log, topics, to=topic, clock_ms=now_ms)
+            each = Redrive(log, topics, Options(to=topic), clock_ms=now_ms)
             gate.wait(30)
             each.run(mine)
             return each.report
@@ -215,7 +215,7 @@ class TestSettling:
         names = [str(each.record) for each in letters]
         log.claim(Destination(topics.cluster, topic), topics.ends(topic), names, lambda _: True)
         topics.send(topic, letters[:2])
-        return Redrive(RedriveLog(objects, clock_ms=now_ms), topics, to=topic, clock_ms=now_ms)
+        return Redrive(RedriveLog(objects, clock_ms=now_ms), topics, Options(to=topic), clock_ms=now_ms)
 
     def test_the_search_finds_what_is_there_and_the_rest_is_sent(self, broker, objects, topics, topic, letters):
         again = self.cut_short(objects, topics, topic, letters)
@@ -283,10 +283,10 @@ def test_ctrl_c_leaves_a_log_from_which_the_next_redrive_goes_on(broker, topic, 
         topic,
         "--send",
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    eventually((tmp_path / "redriven" / "0000000001.json").exists)
-    os.kill(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        eventually((tmp_path / "redriven" / "0000000001.json").exists)
+        os.kill(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, err.strip()) == (130, "")
     assert "stopped before all were tried" in out
     rest = redriven(capsys, broker, str(tmp_path), "--to", topic, "--send")
@@ -320,7 +320,7 @@ def test_killed_in_the_middle_it_is_settled_and_finished(broker, topic, tmp_path
         return now_ms() + UNDER_WAY_MS
 
     with KafkaTopics(broker.bootstrap_servers) as topics:
-        again = Redrive(RedriveLog(objects, clock_ms=later_ms), topics, to=topic, clock_ms=later_ms)
+        again = Redrive(RedriveLog(objects, clock_ms=later_ms), topics, Options(to=topic), clock_ms=later_ms)
         settled = again.settle()
         again.run(letters(objects, letter_files(objects)))
     assert settled.unknown == 0

@@ -24,7 +24,7 @@ from headrace_cli.lake_reader import LakeObjects
 from headrace_cli.stores import open_objects
 
 if TYPE_CHECKING:
-    from headrace_cli.dead.redrive import Report
+    from headrace_cli.dead.redrive import Redrive, Report
 
 
 @click.group(
@@ -153,7 +153,7 @@ def redrive(
     Ends with 1 if some letters were not sent, or it is not known whether they were.
     """
     from headrace_cli.dead.kafka_topics import KafkaTopics  # noqa: PLC0415 - `--help` must not pay for it
-    from headrace_cli.dead.redrive import Redrive  # noqa: PLC0415 - same
+    from headrace_cli.dead.redrive import Options, Redrive  # noqa: PLC0415 - same
 
     objects = open_objects(location)
     log = RedriveLog(objects, clock_ms=_now_ms)
@@ -161,30 +161,24 @@ def redrive(
         interrupts_later() as interrupts,
         KafkaTopics(bootstrap_servers, auth, stop=lambda: bool(interrupts)) as topics,
     ):
-        run = Redrive(
-            log,
-            topics,
-            to=to,
-            clock_ms=_now_ms,
-            limit=limit,
-            resend_unknown=resend_unknown,
-            stop=lambda: bool(interrupts),
-        )
+        options = Options(to=to, limit=limit, resend_unknown=resend_unknown)
+        run = Redrive(log, topics, options, clock_ms=_now_ms, stop=lambda: bool(interrupts))
         if settle:
             click.echo(dead_text.settled_text(run.settle()), err=True)
-        selected = _selected(objects, selection)
-        if send:
-            try:
-                run.run(selected)
-            except Exception:
-                if run.report.tried:  # what went out before the failure has to be told
-                    _print_report(run.report, send=send, as_json=as_json)
-                raise
-        else:
-            run.plan(selected)
-        _print_report(run.report, send=send, as_json=as_json)
+        _act(run, _selected(objects, selection), send=send, as_json=as_json)
     if send and not run.report.complete:
         raise click.exceptions.Exit(1)
+
+
+def _act(run: "Redrive", selected: Iterator[Letter], *, send: bool, as_json: bool) -> None:
+    act = run.run if send else run.plan
+    try:
+        act(selected)
+    except Exception:
+        if run.report.tried:  # what went out before the failure has to be told
+            _print_report(run.report, send=send, as_json=as_json)
+        raise
+    _print_report(run.report, send=send, as_json=as_json)
 
 
 def _print_report(report: "Report", *, send: bool, as_json: bool) -> None:

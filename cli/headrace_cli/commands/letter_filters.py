@@ -69,61 +69,41 @@ def letter_filters(command: Command) -> Command:
     """Give a command the filters; it gets them as `selection: Selection`."""
 
     @click.option("--late", is_flag=True, help="Late rows too (their reason is `late`).")
-    @click.option("--pipeline", "pipelines", multiple=True, help="Of this pipeline.")
-    @click.option("--generation", "generations", multiple=True, help="Of this generation.")
-    @click.option("--topic", "topics", type=TopicName(), multiple=True, help="From this topic.")
-    @click.option("--partition", "partitions", type=click.IntRange(min=0), multiple=True, help="From this partition.")
-    @click.option("--offset", "offsets", type=Offsets(), multiple=True, help="At 41, 41:50 (without 50), 41: or :50.")
-    @click.option("--position", "positions", type=RecordPosition(), multiple=True, help="This record.")
+    @_several("--pipeline", "pipelines", help="Of this pipeline.")
+    @_several("--generation", "generations", help="Of this generation.")
+    @_several("--topic", "topics", type=TopicName(), help="From this topic.")
+    @_several("--partition", "partitions", type=click.IntRange(min=0), help="From this partition.")
+    @_several("--offset", "offsets", type=Offsets(), help="At 41, 41:50 (without 50), 41: or :50.")
+    @_several("--position", "positions", type=RecordPosition(), help="This record.")
     @click.option("--positions", "listed", type=click.File(), metavar="FILE", help="Records by position, one per line.")
-    @click.option("--reason", "reasons", multiple=True, help="With this reason, e.g. invalid_json.")
+    @_several("--reason", "reasons", help="With this reason, e.g. invalid_json.")
     @click.option("--since", "since_ms", type=Instant(), help="With a Kafka timestamp from then on (UTC).")
     @click.option("--until", "until_ms", type=Instant(), help="With a Kafka timestamp before then (UTC).")
     @functools.wraps(command)
-    def gathered(
-        *args: Any,
-        late: bool,
-        positions: tuple[Position, ...],
-        listed: TextIO | None,
-        offsets: tuple[OffsetRange, ...],
-        since_ms: int | None,
-        until_ms: int | None,
-        pipelines: tuple[str, ...],
-        generations: tuple[str, ...],
-        topics: tuple[str, ...],
-        partitions: tuple[int, ...],
-        reasons: tuple[str, ...],
-        **kwargs: Any,
-    ) -> Any:
+    def gathered(*args: Any, listed: TextIO | None, **kwargs: Any) -> Any:
+        filters = {name: kwargs.pop(name) for name in Selection.__struct_fields__}
         if listed is not None:
-            positions = (*positions, *_listed(listed))
-            if not positions:
+            filters["positions"] |= _listed(listed)
+            if not filters["positions"]:  # which would select everything
                 raise OptionError(f"--positions {listed.name}: it has no positions")
-        selection = Selection(
-            late=late,
-            pipelines=frozenset(pipelines),
-            generations=frozenset(generations),
-            topics=frozenset(topics),
-            partitions=frozenset(partitions),
-            offsets=offsets,
-            positions=frozenset(positions),
-            reasons=frozenset(reasons),
-            since_ms=since_ms,
-            until_ms=until_ms,
-        )
-        return command(*args, selection=selection, **kwargs)
+        return command(*args, selection=Selection(**filters), **kwargs)
 
     return gathered
 
 
-def _listed(lines: Iterable[str]) -> list[Position]:
-    found = []
+def _several(name: str, field: str, **attributes: Any) -> Callable[[Command], Command]:
+    """An option that may be repeated, as a set."""
+    return click.option(name, field, multiple=True, callback=lambda _ctx, _param, given: frozenset(given), **attributes)
+
+
+def _listed(lines: Iterable[str]) -> set[Position]:
+    found = set()
     for number, line in enumerate(lines, 1):
         if text := line.strip():
             position = _position(text)
             if position is None:
                 raise OptionError(f"--positions: line {number} is no position like clicks-0@41: {text[:80]!r}")
-            found.append(position)
+            found.add(position)
     return found
 
 

@@ -119,6 +119,17 @@ class Report(msgspec.Struct):
         return not (self.stopped or self.under_way or self.unknown or self.not_sent or self.lost)
 
 
+class Options(msgspec.Struct, frozen=True):
+    """What a person says about a redrive."""
+
+    to: str | None = None
+    """The topic for all letters; None sends each record to the topic that it came from."""
+    limit: int | None = None
+    """Send at most so many records."""
+    resend_unknown: bool = False
+    """Send again what may have been sent."""
+
+
 class Redrive:
     """One run of `headrace dead redrive` over some letters."""
 
@@ -126,11 +137,9 @@ class Redrive:
         self,
         log: RedriveLog,
         topics: Topics,
+        options: Options,
         *,
-        to: str | None,
         clock_ms: Callable[[], int],
-        limit: int | None = None,
-        resend_unknown: bool = False,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
         """Say where to and how.
@@ -138,18 +147,14 @@ class Redrive:
         Args:
             log: what was sent before.
             topics: of the cluster that gets the letters.
-            to: the topic for all; None sends each record to the topic that it came from.
+            options: where to, how many, how careful.
             clock_ms: wall clock, epoch milliseconds.
-            limit: send at most so many records.
-            resend_unknown: send again what may have been sent.
-            stop: whether to stop before the next chunk.
+            stop: whether to come to an end soon.
         """
         self._log = log
         self._topics = topics
-        self._to = to
+        self._options = options
         self._clock_ms = clock_ms
-        self._limit = limit
-        self._resend_unknown = resend_unknown
         self._stop = stop
         self._ends: dict[str, dict[int, int]] = {}
         self.report = Report()
@@ -193,14 +198,14 @@ class Redrive:
     def _free(self, letters: Iterable[Letter]) -> Iterator[tuple[str, Letter]]:  # 1
         seen: set[RecordId] = set()
         for letter in letters:
-            if self._stop() or (self._limit is not None and self.report.free.total() >= self._limit):
+            if self._stop() or self.report.free.total() == self._options.limit:
                 return
             self.report.letters += 1
             if letter.record in seen:
                 continue
             seen.add(letter.record)
             self.report.records += 1
-            to = self._destination(self._to or letter.record.topic)
+            to = self._destination(self._options.to or letter.record.topic)
             fate = self._log.fate(to, str(letter.record))
             if self._may_send(fate):
                 self.report.free[to.topic] += 1
@@ -216,7 +221,7 @@ class Redrive:
     def _may_send(self, fate: Fate | None) -> bool:
         if fate is None or fate.status == "not_sent":
             return True
-        return self._resend_unknown and fate.status != "sent" and not self._under_way(fate)
+        return self._options.resend_unknown and fate.status != "sent" and not self._under_way(fate)
 
     def _under_way(self, fate: Fate) -> bool:
         """Whether it may still arrive: also what got no answer may be with a broker that is slow."""

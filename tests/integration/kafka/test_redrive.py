@@ -10,7 +10,7 @@ from letters import NOON_MS, dead, publish, record
 from headrace.objects import open_lake
 from headrace_cli.dead.kafka_topics import KafkaTopics
 from headrace_cli.dead.letters import Letter, RecordId
-from headrace_cli.dead.redrive import UNDER_WAY_MS, Redrive
+from headrace_cli.dead.redrive import UNDER_WAY_MS, Options, Redrive
 from headrace_cli.dead.redrive_log import Destination, RedriveLog
 from headrace_cli.main import run
 
@@ -90,7 +90,7 @@ class TestSettling:
             names = [str(letter(1).record), str(letter(2).record)]
             log.claim(Destination(topics.cluster, topic), topics.ends(topic), names, lambda _: True)
             topics.send(topic, [letter(1)])
-            return Redrive(RedriveLog(objects, clock_ms=now_ms), topics, to=topic, clock_ms=now_ms)
+            return Redrive(RedriveLog(objects, clock_ms=now_ms), topics, Options(to=topic), clock_ms=now_ms)
 
         return claim
 
@@ -123,7 +123,7 @@ def test_a_broker_that_dies_in_the_middle_costs_no_record_and_doubles_none(serve
 
     try:
         with KafkaTopics(server.bootstrap_servers, stop=dies_at_the_200th_letter, delivery_timeout_s=5) as dying:
-            cut_short = Redrive(RedriveLog(objects, clock_ms=now_ms), dying, to=topic, clock_ms=now_ms)
+            cut_short = Redrive(RedriveLog(objects, clock_ms=now_ms), dying, Options(to=topic), clock_ms=now_ms)
             cut_short.run(letters)
     finally:
         server.start()
@@ -134,7 +134,7 @@ def test_a_broker_that_dies_in_the_middle_costs_no_record_and_doubles_none(serve
         return now_ms() + UNDER_WAY_MS
 
     with KafkaTopics(server.bootstrap_servers) as alive:
-        again = Redrive(RedriveLog(objects, clock_ms=later_ms), alive, to=topic, clock_ms=later_ms)
+        again = Redrive(RedriveLog(objects, clock_ms=later_ms), alive, Options(to=topic), clock_ms=later_ms)
         assert again.settle().unknown == 0
         again.run(letters)
     assert again.report.complete

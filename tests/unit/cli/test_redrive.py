@@ -14,7 +14,7 @@ from obstore.store import MemoryStore
 from headrace.objects import ObjectStoreOutbox
 from headrace_cli.dead import redrive
 from headrace_cli.dead.letters import Letter, RecordId
-from headrace_cli.dead.redrive import SEND_WITHIN_MS, UNDER_WAY_MS, Deliveries, Redrive, Search
+from headrace_cli.dead.redrive import SEND_WITHIN_MS, UNDER_WAY_MS, Deliveries, Options, Redrive, Search
 from headrace_cli.dead.redrive_log import FOLDER, Claim, Destination, Fate, Outcome, RedriveLog, Sent
 from headrace_cli.errors import CommandError
 
@@ -47,11 +47,11 @@ class World:
     def times_sent(self):
         return Counter(identity for sent in self.topics.values() for identity in sent)
 
-    def redrive(self, interrupt=lambda _point: None, faults=(), *, cluster="c1", **options):
+    def redrive(self, interrupt=lambda _point: None, faults=(), *, cluster="c1", stop=lambda: False, **options):
         """A new process; `faults` say what goes wrong with its letters, in turn."""
         process = Process(self, Calls(interrupt), list(faults), cluster)
         log = RedriveLog(process, clock_ms=lambda: self.now_ms)
-        return Redrive(log, process, clock_ms=lambda: self.now_ms, **{"to": None, **options})
+        return Redrive(log, process, Options(**options), clock_ms=lambda: self.now_ms, stop=stop)
 
 
 class Process:
