@@ -18,6 +18,7 @@ INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 + SIGINT, as shells have it."""
 
 _COMMANDS = {
+    "dead": ("dead:dead", "Dead letters and late rows: list, show, send back to a topic."),
     "demo": (
         "demo:demo",
         "Run everything on this machine, and audit that the results are exact.",

@@ -26,12 +26,13 @@ from headrace_cli.main import cli as headrace
 ROOT = validate_application.ROOT
 DOCUMENT = ROOT / "docs" / "deploy.md"
 TEXT = DOCUMENT.read_text()
+RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 ON_EVERY_SYSTEM = {"seq", "awk", "echo", "date", "export"}
 ON_THE_CLIENT = {path.name for path in (ROOT / "provisioning" / "client" / "bin").iterdir()}
 AWS_GLOBAL = {"query", "output", "region", "profile"}
 S3_OPTIONS = {"mb": set(), "rb": {"force"}, "cp": set(), "rm": {"recursive"}}
 SCRIPTS = {"scripts/replace_mapping.py": replace_mapping.parser(), "scripts/deploy.py": deploy.parser()}
-OUTPUTS = {"brokers": "b-1.example:9098"}
+OUTPUTS = {"brokers": "b-1.example:9098", "date -u +%F": "2026-11-27"}
 """What a command in $(…) prints, where the command around it looks at that."""
 SUBSTITUTION = re.compile(r"\$\(([^()]*)\)")
 
@@ -136,6 +137,15 @@ def _after_a_build(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("command", documented(), ids=lambda command: " ".join(command)[:80])
 def test_the_command_is_what_its_program_takes(command):
+    check(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [command for command in documented(RUNBOOK) if command[0] == "headrace"],
+    ids=lambda command: " ".join(command)[:80],
+)
+def test_a_headrace_command_of_the_runbook_is_one(command):
     check(command)
 
 

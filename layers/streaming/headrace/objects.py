@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, MemoryStore, S3Store
 
 from headrace.checkpoint import OutboxEntry
@@ -56,6 +56,20 @@ class ObjectStoreOutbox:
         with self._errors("read", key), _missing(key):
             return bytes(self._store.get(key).bytes())
 
+    def create(self, key: str, data: bytes) -> bool:
+        """Write the object unless there is one of that name; whether the object there is this one.
+
+        The bytes have to be unlike anybody else's: obstore repeats a request whose answer got lost, and then hears of
+        its own success as "exists already". An object that is still being written by another is not there yet: False.
+        """
+        with self._errors("create", key):
+            try:
+                self._store.put(key, data, mode="create", use_multipart=False)
+            except AlreadyExistsError:
+                return self._holds(key, data)
+        self._make_durable([key])
+        return True
+
     def publish(self, entries: Sequence[OutboxEntry]) -> None:
         """See `Outbox.publish`. The copies are made by the store: no byte comes through here."""
         self._each(self._copy, entries)
@@ -85,6 +99,12 @@ class ObjectStoreOutbox:
             for key in keys:
                 with suppress(FileNotFoundError):
                     self._store.delete(key)
+
+    def _holds(self, key: str, data: bytes) -> bool:
+        try:
+            return self.read(key) == data
+        except ObjectMissing:
+            return False
 
     def _put(self, item: tuple[str, bytes]) -> None:
         key, data = item
