@@ -51,7 +51,7 @@ Totals = Counter[str]
 """What a turn or a batch did: `applied`, `dead`, `late`, `skipped`, `gaps`, `conflicts`, `ticks`, and what it wrote:
 `files` and `rows`, and per table `files.TABLE` and `rows.TABLE`."""
 
-Gaps = Literal["allow", "forbid"]
+GapPolicy = Literal["allow", "forbid"]
 """Whether offsets may be missing: `forbid` makes one that is skipped over an error, `allow` counts it."""
 
 
@@ -67,7 +67,7 @@ class Pipeline:
         *,
         application: str = "headrace",
         generation: str = "1",
-        gaps: Gaps | Mapping[str, Gaps] = "allow",
+        gaps: GapPolicy | Mapping[str, GapPolicy] = "allow",
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
@@ -194,10 +194,9 @@ class Pipeline:
         gaps = fresh[-1].offset + 1 - checkpoint.next_offset - len(fresh)
         if gaps and self._forbids_gaps(checkpoint.key.topic):
             raise OffsetGap(
-                f"{checkpoint.key}: {gaps} offset(s) missing from {checkpoint.next_offset} to {fresh[-1].offset}, which "
-                f"the setting of gaps forbids for {checkpoint.key.topic}: if records expired before they were read, they "
-                "are lost to this pipeline; allow gaps for the topic to go on without them, or if it is compacted, "
-                "transactional or filtered"
+                f"{checkpoint.key}: {gaps} offset(s) missing from {checkpoint.next_offset} to {fresh[-1].offset}, and "
+                "this topic's setting forbids gaps: records that expired unread are lost to this pipeline; allow gaps "
+                "for the topic to go on without them, or because it is compacted, transactional or filtered"
             )
         return Counter(applied=logic.applied, dead=logic.dead, late=logic.late, gaps=gaps)
 
