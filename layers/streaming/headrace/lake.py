@@ -212,6 +212,8 @@ class FileName(NamedTuple):
     partition: int
     table: str
     """Without the pipeline."""
+    hour_ms: int
+    """The hour that its rows are of."""
     version: int
     """Of the commit that made it."""
     number: int
@@ -224,7 +226,17 @@ def read_final_key(key: str) -> FileName | None:
     if match is None:
         return None
     part = match.groupdict()
-    numbers = {name: int(part[name]) for name in ("partition", "version", "number")}
-    if any(str(number) != part[name] for name, number in numbers.items()):
+    partition, version, number = (int(part[name]) for name in ("partition", "version", "number"))
+    hour_ms = _hour_ms(part["date"], int(part["hour"]))
+    if hour_ms is None or not key.endswith(f"-{partition}-{version}-{number}.parquet"):
         return None  # 07 is no number of ours
-    return FileName(part["pipeline"], part["generation"], part["topic"], table=part["table"], **numbers)
+    pipeline, generation, topic, table = (part[name] for name in ("pipeline", "generation", "topic", "table"))
+    return FileName(pipeline, generation, topic, partition, table, hour_ms, version, number)
+
+
+def _hour_ms(date: str, hour: int) -> int | None:
+    try:
+        days = datetime.fromisoformat(f"{date}T00:00:00+00:00") - _EPOCH
+    except ValueError:
+        return None
+    return (days.days * 24 + hour) * HOUR_MS

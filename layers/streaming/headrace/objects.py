@@ -56,6 +56,16 @@ class ObjectStoreOutbox:
         with self._errors("read", key), _missing(key):
             return bytes(self._store.get(key).bytes())
 
+    def read_end(self, key: str, length: int) -> tuple[bytes, int]:
+        """The last bytes of the object, all of it if it is shorter, and its size: one request, for a file's footer.
+
+        Raises:
+            ObjectMissing: there is no such object.
+        """
+        with self._errors("read", key), _missing(key):
+            found = self._store.get(key, options={"range": {"suffix": length}})
+            return bytes(found.bytes()), found.meta["size"]
+
     def publish(self, entries: Sequence[OutboxEntry]) -> None:
         """See `Outbox.publish`. The copies are made by the store: no byte comes through here."""
         self._each(self._copy, entries)
