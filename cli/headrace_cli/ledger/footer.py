@@ -67,7 +67,7 @@ def _parse(reader: "_Compact") -> Footer:
             metadata = dict(_key_value(reader) for _ in range(reader.list_size(_STRUCT)))
         else:
             reader.skip(kind)
-    if rows is None or rows < 0:
+    if rows is None or not 0 <= rows < 2**63:
         raise DamagedFile("its footer has no number of rows")
     return Footer(rows, metadata)
 
@@ -108,11 +108,7 @@ class _Compact:
         return (value >> 1) ^ -(value & 1)
 
     def binary(self) -> bytes:
-        length = self._varint()
-        start, self._at = self._at, self._at + length
-        if self._at > len(self._data):
-            raise IndexError
-        return self._data[start : self._at]
+        return self._bytes(self._varint())
 
     def skip(self, kind: int, depth: int = 0) -> None:
         if depth > _MAX_DEPTH:
@@ -122,7 +118,7 @@ class _Compact:
         elif kind == _BINARY:
             self.binary()
         elif kind in {_BYTE, _DOUBLE}:
-            self._at += 1 if kind == _BYTE else 8
+            self._bytes(1 if kind == _BYTE else 8)
         elif kind in {_LIST, _SET}:
             size, item = self._list()
             for _ in range(size):
@@ -156,6 +152,10 @@ class _Compact:
                 raise DamagedFile("its footer has an endless number")
 
     def _byte(self) -> int:
-        byte = self._data[self._at]
-        self._at += 1
-        return byte
+        return self._bytes(1)[0]
+
+    def _bytes(self, length: int) -> bytes:
+        start, self._at = self._at, self._at + length
+        if self._at > len(self._data):
+            raise IndexError
+        return self._data[start : self._at]

@@ -1,9 +1,10 @@
 """The files of one table of one partition, by their running numbers: where one is missing, doubled or wrong.
 
-A file takes 48 bytes here and, while its table is compared, about twice that again.
+A file takes 48 bytes here and, while its table is compared, about three times as much.
 """
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -73,9 +74,11 @@ class Shelf:
 
     def __init__(self) -> None:
         self._columns = tuple(array("q") for _ in Spot._fields)
+        self._by_version: array[int] | None = None
 
     def add(self, page: Page, name: FileName, rows: int) -> None:
         """Take a file in."""
+        self._by_version = None
         spot = Spot(page.file, page.row, rows, name.version, name.number, name.hour_ms)
         for column, value in zip(self._columns, spot, strict=True):
             column.append(value)
@@ -91,10 +94,12 @@ class Shelf:
             yield Spot(*(column[index] for column in self._columns))
 
     def of_versions(self, after: int, through: int) -> list[Spot]:
-        """The files of the commits with `after < version <= through`, in no order."""
-        versions = self._columns[Spot._fields.index("version")]
-        indices = (index for index, version in enumerate(versions) if after < version <= through)
-        return [Spot(*(column[index] for column in self._columns)) for index in indices]
+        """The files of the commits with `after < version <= through`, by version."""
+        version_of = self._columns[Spot._fields.index("version")].__getitem__
+        if self._by_version is None:
+            self._by_version = array("q", sorted(range(len(self)), key=version_of))
+        start, end = (bisect_right(self._by_version, version, key=version_of) for version in (after, through))
+        return [Spot(*(column[index] for column in self._columns)) for index in self._by_version[start:end]]
 
     def faults(self, files: int, rows: int, rows_before: int | None) -> Iterator[Fault]:
         """What differs from the books.

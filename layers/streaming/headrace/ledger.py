@@ -7,11 +7,15 @@ to be written, asked or kept for that. A page is a function of its commit alone:
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated
 
 import msgspec
 
 METADATA_KEY = "headrace.ledger"
 """Where the page is in the footer's key-value metadata."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""What is counted, numbered or an offset; of a damaged page it could be anything."""
 
 
 class Commit(msgspec.Struct, frozen=True):
@@ -20,15 +24,15 @@ class Commit(msgspec.Struct, frozen=True):
     pipeline: str
     generation: str
     topic: str
-    partition: int
-    version: int
-    first_offset: int
+    partition: Count
+    version: Count
+    first_offset: Count
     """The first offset that this commit passed."""
-    next_offset: int
+    next_offset: Count
     """The first offset after it; the same as the first one for a tick, which passes none."""
-    added: Mapping[str, int]
+    added: Mapping[str, Count]
     """What it added to the running totals."""
-    totals: Mapping[str, int]
+    totals: Mapping[str, Count]
     """The running totals after it, named as in `Checkpoint.totals`."""
 
     def before(self, name: str) -> int:
@@ -41,11 +45,11 @@ class Page(msgspec.Struct, frozen=True):
 
     commit: Commit
     table: str
-    number: int
+    number: Count
     """Among the files of its commit, from 0: the last part of its key."""
-    file: int
+    file: Count
     """The running number of the file in its table, from 1."""
-    row: int
+    row: Count
     """The running number of its last row in its table, from 1."""
 
     def metadata(self) -> dict[str, str]:

@@ -365,5 +365,42 @@ def test_a_key_tells_which_commit_it_is_of(identity):
     ) == identity
 
 
+@settings(deadline=None)
+@given(identity=IDENTITY, hour=st.integers(MIN_TIME_MS // HOUR_MS, MAX_TIME_MS // HOUR_MS), folders=st.booleans())
+def test_a_key_is_read_back_into_all_that_it_was_made_of(identity, hour, folders):
+    table = "a/b" if folders else "clicks"
+    key = final_key(**identity, file=LakeFile(table, hour * HOUR_MS, b"", 0))
+    assert lake.read_final_key(key) == lake.FileName(pipeline="p", table=table, hour_ms=hour * HOUR_MS, **identity)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "lake/p/t/date=2024-03-13/hour=12/1-clicks-0-1-0.csv",
+        "lake/p/t/date=2024-03-13/hour=24/1-clicks-0-1-0.parquet",
+        "lake/p/t/date=2024-02-30/hour=12/1-clicks-0-1-0.parquet",
+        "lake/p/t/date=2024-03-13/hour=12/1-clicks-0-01-0.parquet",
+        "lake/p/t/date=2024-03-13/hour=12/1-clicks-0-\u0661-0.parquet",
+        "lake/p/t/date=2024-03-13/hour=12/X-clicks-0-1-0.parquet",
+        "lake/p/t/date=2024-03-13/hour=12/x/1-clicks-0-1-0.parquet",
+        "lake/p/date=2024-03-13/hour=12/1-clicks-0-1-0.parquet",
+        "lake/p/t/date=2024-03-13/hour=12/x.parquet",
+        "staging/0/0",
+        "",
+    ],
+)
+def test_a_key_that_no_file_gets_is_nobodys(key):
+    assert lake.read_final_key(key) is None
+
+
+def test_metadata_is_the_footers_and_not_the_schemas():
+    table = LakeTable("t", (Field("a", DataType.string(), nullable=False),), complete=True)
+    rows = Rows(table, [0], [lake.column(["a"], DataType.string())])
+    (plain,), (marked,) = encoded(rows), encoded(rows, {"x": "y"})
+    parquet = pq.ParquetFile(io.BytesIO(marked.content))
+    assert parquet.metadata.metadata[b"x"] == b"y"
+    assert parquet.schema_arrow.equals(pq.ParquetFile(io.BytesIO(plain.content)).schema_arrow, check_metadata=True)
+
+
 def test_single_precision_is_the_columns():
     assert pa.array(lake.column([0.1], DataType.float32())).to_pylist() == [single(0.1)]

@@ -7,10 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from obstore.store import LocalStore, MemoryStore
 
 from headrace import objects
 from headrace.checkpoint import OutboxEntry
-from headrace.errors import ConfigurationError, InfrastructureError, InvariantError
+from headrace.errors import ConfigurationError, InfrastructureError, InvariantError, ObjectMissing
 from headrace.objects import ObjectStoreOutbox, open_lake
 
 PUBLISH = [OutboxEntry("staging/a", "lake/a")]
@@ -203,3 +204,16 @@ def test_what_a_folder_staged_and_published_is_on_the_disk(tmp_path, monkeypatch
     synced.clear()
     lake.publish(PUBLISH)
     assert synced == {str(tmp_path / part) for part in ("lake/a", "lake", "")}
+
+
+@pytest.mark.parametrize("store", ["memory", "folder"])
+@pytest.mark.parametrize(
+    ("length", "end"), [(1, b"9"), (4, b"6789"), (10, b"0123456789"), (11, b"0123456789"), (10**9, b"0123456789")]
+)
+def test_the_end_of_an_object_is_read_without_its_beginning(tmp_path, store, length, end):
+    outbox = ObjectStoreOutbox(MemoryStore() if store == "memory" else LocalStore(tmp_path))
+    outbox.stage({"a": b"0123456789", "empty": b""})
+    assert outbox.read_end("a", length) == (end, 10)
+    assert outbox.read_end("empty", length) == (b"", 0)
+    with pytest.raises(ObjectMissing):
+        outbox.read_end("none", length)
