@@ -68,6 +68,8 @@ class Pipeline:
         application: str = "headrace",
         generation: str = "1",
         gaps: GapPolicy | Mapping[str, GapPolicy] = "allow",
+        inline_state_bytes: int = INLINE_STATE_BYTES,
+        inline_outbox_entries: int = INLINE_OUTBOX_ENTRIES,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
@@ -81,6 +83,8 @@ class Pipeline:
             application: of the deployment: part of the checkpoints' identity.
             generation: a new one starts from nothing, beside the old one's results.
             gaps: for all topics, or by topic; topics that are not named allow them.
+            inline_state_bytes: a larger snapshot is an object of its own.
+            inline_outbox_entries: more outputs are listed in a staged manifest.
             clock_ms: wall clock, epoch milliseconds; only idleness is measured by it.
             new_id: a name that no other attempt ever has.
         """
@@ -91,6 +95,8 @@ class Pipeline:
         self._application = application
         self._generation = generation
         self._gaps = gaps
+        self._inline_state_bytes = inline_state_bytes
+        self._inline_outbox_entries = inline_outbox_entries
         self._clock_ms = clock_ms
         self._new_id = new_id
 
@@ -133,10 +139,12 @@ class Pipeline:
     def tick(self, checkpoint: Checkpoint) -> Totals:
         """Close the open windows of a partition that is idle; what that did, nothing if none was open.
 
+        Args:
+            checkpoint: as `recover` answered it: a commit must not replace an outbox that is not published.
+
         Raises:
             CommitConflict: the partition is not idle after all: somebody committed meanwhile.
         """
-        checkpoint = self.recover(checkpoint)
         logic = self._logic(checkpoint)
         if not logic.tick():
             return Counter()
@@ -242,12 +250,12 @@ class Pipeline:
             entry = OutboxEntry(f"{attempt}/{page.number}", self._final_key(checkpoint, page.number, file))
             entries.append(entry)
             effects.objects[entry.staged_key] = file.content
-        if len(entries) > INLINE_OUTBOX_ENTRIES:
+        if len(entries) > self._inline_outbox_entries:
             effects.manifest = f"{attempt}/manifest"
             effects.objects[effects.manifest] = msgspec.json.encode(entries)
         else:
             effects.outbox = tuple(entries)
-        if effects.state is not None and len(effects.state) > INLINE_STATE_BYTES:
+        if effects.state is not None and len(effects.state) > self._inline_state_bytes:
             effects.state_key = f"{STATE}/{self._new_id()}"
             effects.objects[effects.state_key] = effects.state
             effects.state = None
