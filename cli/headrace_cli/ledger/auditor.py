@@ -17,7 +17,7 @@ from headrace_cli.ledger import log_ends
 from headrace_cli.ledger.collection import Collection, Findings
 from headrace_cli.ledger.comparison import Comparison
 from headrace_cli.ledger.finding import Finding, PartitionReport, Place, Report
-from headrace_cli.ledger.lake_files import LakeEntry, LakeObjects, entries, staged_entries
+from headrace_cli.ledger.lake_files import LakeEntry, LakeObjects, WithStaged, entries, read_entry
 
 Watch = Callable[[Iterator[LakeEntry], int], Iterator[LakeEntry]]
 """Passes the files on and shows how many of about so many there were."""
@@ -76,18 +76,20 @@ def audit(objects: Objects, checkpoints: Checkpoints, scope: Scope, log: Log | N
     waiting = {
         place: _outbox(objects, checkpoint, findings) for place, checkpoint in books.items() if checkpoint.pending
     }
-    unseen = {entry.final_key: entry for outputs in waiting.values() for entry in outputs}
+    unseen = {entry.final_key: entry.staged_key for outputs in waiting.values() for entry in outputs}
     expected = sum(checkpoint.totals.get("files", 0) for checkpoint in books.values())
     for entry in watch(_in_scope(objects, scope), expected):
         unseen.pop(entry.key, None)
         collection.add(entry)
-    for entry in staged_entries(objects, unseen.values()):
-        collection.add(entry)
+    to_be = WithStaged(objects, unseen)
+    for waiting_entry in (read_entry(to_be, key) for key in unseen):
+        if waiting_entry is not None:
+            collection.add(waiting_entry)
     for place, outputs in waiting.items():
         report[place].unpublished = sum(entry.final_key in unseen for entry in outputs)
     _judge_newer(checkpoints, scope.application, collection, findings)
     for place, checkpoint in books.items():
-        Comparison(objects, collection, place, checkpoint, findings).compare()
+        Comparison(to_be, collection, place, checkpoint, findings).compare()
     notes = _compare_logs(books, log, report, findings) if log else []
     for place, line in report.items():
         line.findings = findings.by_place[place]

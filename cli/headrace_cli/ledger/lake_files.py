@@ -1,7 +1,7 @@
 """The lake's files as the audit reads them: names from the listing, footers from the last bytes of each."""
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple, Protocol
@@ -40,6 +40,32 @@ class LakeObjects(Protocol):
         ...
 
 
+class WithStaged:
+    """The lake as it will be: files that are not published yet are read under their final keys, where they will be."""
+
+    def __init__(self, objects: LakeObjects, staged: Mapping[str, str]) -> None:
+        """Take over what reads.
+
+        Args:
+            objects: the lake as it is.
+            staged: final key to staged key of each file that is not published yet.
+        """
+        self._objects = objects
+        self._staged = staged
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """See `LakeObjects.keys`: those that are published."""
+        return self._objects.keys(prefix)
+
+    def read(self, key: str) -> bytes:
+        """See `LakeObjects.read`."""
+        return self._objects.read(self._staged.get(key, key))
+
+    def read_end(self, key: str, length: int) -> tuple[bytes, int]:
+        """See `LakeObjects.read_end`."""
+        return self._objects.read_end(self._staged.get(key, key), length)
+
+
 class LakeEntry(NamedTuple):
     """One object below `lake/` that is called like a file of a table."""
 
@@ -58,21 +84,13 @@ def entries(objects: LakeObjects, pipelines: Sequence[str] | None) -> Iterator[L
     keys = (key for folder in folders for key in objects.keys(folder) if key.endswith(".parquet"))
     with ThreadPoolExecutor(PARALLEL) as pool:
         while chunk := list(islice(keys, CHUNK)):
-            found = pool.map(lambda key: _entry(objects, key, key), chunk)
+            found = pool.map(lambda key: read_entry(objects, key), chunk)
             yield from (entry for entry in found if entry is not None)
-
-
-def staged_entries(objects: LakeObjects, outputs: Iterable[tuple[str, str]]) -> Iterator[LakeEntry]:
-    """Files that are not published yet, each given as (staged key, final key); those that are gone are left out."""
-    for staged_key, final_key in outputs:
-        entry = _entry(objects, staged_key, final_key)
-        if entry is not None:
-            yield entry
 
 
 def read_page(objects: LakeObjects, key: str) -> Page | None:
     """The page of one file; None if it has none or is gone."""
-    entry = _entry(objects, key, key)
+    entry = read_entry(objects, key)
     return entry.page if entry else None
 
 
@@ -97,17 +115,18 @@ def read_offsets(objects: LakeObjects, key: str) -> list[int]:
     return found
 
 
-def _entry(objects: LakeObjects, key: str, final_key: str) -> LakeEntry | None:
-    name = read_final_key(final_key)
+def read_entry(objects: LakeObjects, key: str) -> LakeEntry | None:
+    """One file by its name and its footer; None if it is gone."""
+    name = read_final_key(key)
     try:
         footer = _footer(objects, key)
-        return LakeEntry(final_key, name, footer.rows, ledger.read(footer.metadata), None)
+        return LakeEntry(key, name, footer.rows, ledger.read(footer.metadata), None)
     except ObjectMissing:
         return None  # deleted since it was listed: it will be missing
     except DamagedFile as error:
-        return LakeEntry(final_key, name, 0, None, str(error))
+        return LakeEntry(key, name, 0, None, str(error))
     except ValueError as error:
-        return LakeEntry(final_key, name, 0, None, f"its page of the books cannot be read: {error}")
+        return LakeEntry(key, name, 0, None, f"its page of the books cannot be read: {error}")
 
 
 def _footer(objects: LakeObjects, key: str) -> Footer:
