@@ -136,16 +136,23 @@ class TestKafka:
         return tmp_path
 
     @staticmethod
-    def produce(broker, count):
+    def produce(broker, count, partition=0):
         producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
         for _ in range(count):
-            producer.produce("hits", b"{}", partition=0)
+            producer.produce("hits", b"{}", partition=partition)
         assert producer.flush(10) == 0
 
     def test_what_is_left_to_read_is_no_difference(self, broker, folder, capsys):
         status, found = audited(capsys, folder, "--kafka", broker.bootstrap_servers)
         assert status == 0
         assert [each["log"] for each in found["partitions"]] == [{"low": 0, "high": 10, "behind": 2}]
+        assert found["notes"] == []
+
+    def test_a_partition_that_was_never_read_is_noted(self, broker, folder, capsys):
+        self.produce(broker, 3, partition=2)
+        status, found = audited(capsys, folder, "--kafka", broker.bootstrap_servers)
+        assert status == 0
+        assert found["notes"] == ["landing, generation 1, hits-2: nothing applied yet, 3 offsets are left to read"]
 
     def test_a_person_sees_how_far_behind(self, broker, folder, capsys):
         assert run(["audit", str(folder), "--kafka", broker.bootstrap_servers]) == 0

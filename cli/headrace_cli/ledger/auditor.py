@@ -38,6 +38,10 @@ class Checkpoints(CheckpointStore, Protocol):
 class Log(Protocol):
     """Kafka's own log."""
 
+    def partitions(self, topic: str) -> list[int]:
+        """The topic's partitions."""
+        ...
+
     def ends(self, topic_partition: TopicPartition) -> tuple[int, int]:
         """The first offset that it has, and the next one that it gives."""
         ...
@@ -140,6 +144,7 @@ def _judge_newer(checkpoints: Checkpoints, application: str, collection: Collect
 def _compare_logs(
     books: dict[Place, Checkpoint], log: Log, report: dict[Place, PartitionReport], findings: Findings
 ) -> list[str]:
+    """Add what contradicts the log; what was not compared or not begun is noted."""
     old = log_ends.superseded(list(books.values()))
     for place, checkpoint in books.items():
         if place in old:
@@ -152,4 +157,16 @@ def _compare_logs(
         report[place].log, finding = log_ends.compare(checkpoint, low, high)
         if finding:
             findings.add(finding)
-    return [f"{place}: not compared with the log, generation {now} reads it" for place, now in old.items()]
+    notes = [f"{place}: not compared with the log, generation {now} reads it" for place, now in old.items()]
+    return notes + list(_not_begun({place for place in books if place not in old}, log))
+
+
+def _not_begun(places: set[Place], log: Log) -> Iterator[str]:
+    """Partitions with records of which none was applied: they have no checkpoint."""
+    for whole in sorted({place._replace(partition=-1) for place in places}):
+        for place in (whole._replace(partition=partition) for partition in log.partitions(whole.topic)):
+            if place in places:
+                continue
+            low, high = log.ends(TopicPartition(place.topic, place.partition))
+            if high > low:
+                yield f"{place}: nothing applied yet, {high - low:,} offsets are left to read"

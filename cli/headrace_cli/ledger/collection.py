@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from headrace import lake
 from headrace.lake import FileName, LakeFile
-from headrace_cli.ledger.finding import Finding, Place
+from headrace.ledger import Page
+from headrace_cli.ledger.finding import Finding, Kind, Place
 from headrace_cli.ledger.lake_files import LakeEntry
 from headrace_cli.ledger.shelf import Shelf, Spot
 
@@ -51,6 +52,8 @@ class Collection:
         """By table, the files that have a page of the books."""
         self.unnumbered: dict[Place, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
         """By table, `files` and `rows` of those from before there were pages."""
+        self.first_unnumbered: dict[Place, str] = {}
+        """The key of one of them."""
         self.newer: dict[Place, Newer] = {}
         """The newest file of each place that is newer than its checkpoint."""
         self._versions = versions
@@ -69,30 +72,25 @@ class Collection:
         if name.version > self._versions.get(place, 0):
             self.newer[place] = max(self.newer.get(place, Newer(0, "")), Newer(name.version, entry.key))
         elif entry.damage is not None:
-            self._difference("damaged", place, name, entry)
+            self._add("damaged", name, f"a file is damaged: {entry.damage}", entry)
         elif entry.page is None:
             self.unnumbered[place][name.table].update(files=1, rows=entry.rows)
-        elif _says(entry) != name._replace(hour_ms=0):
-            self._difference("unknown", place, name, entry)
+            self.first_unnumbered.setdefault(place, entry.key)
+        elif _says(entry.page) != name._replace(hour_ms=0):
+            self._add("unknown", name, "a file lies under the name of another one", entry)
         else:
             self.shelves[place][name.table].add(entry.page, name, entry.rows)
 
-    def _difference(self, kind: str, place: Place, name: FileName, entry: LakeEntry) -> None:
-        version, table, key = (name.version, name.version), name.table, entry.key
-        if kind == "damaged":
-            what = f"a file is damaged: {entry.damage}"
-            finding = Finding(kind="damaged", place=place, table=table, what=what, versions=version, key=key)
-        else:
-            what = "a file lies under the name of another one"
-            finding = Finding(kind="unknown", place=place, table=table, what=what, versions=version, key=key)
-        self._findings.add(finding)
+    def _add(self, kind: Kind, name: FileName, what: str, entry: LakeEntry) -> None:
+        place = Place(name.pipeline, name.generation, name.topic, name.partition)
+        version = (name.version, name.version)
+        self._findings.add(
+            Finding(kind=kind, place=place, table=name.table, what=what, versions=version, key=entry.key)
+        )
 
 
-def _says(entry: LakeEntry) -> FileName | None:
-    """What the file's own page says of its name; it does not say the hour."""
-    page = entry.page
-    if page is None:
-        return None
+def _says(page: Page) -> FileName:
+    """What a file's own page says of its name; it does not say the hour."""
     of = page.commit
     return FileName(of.pipeline, of.generation, of.topic, of.partition, page.table, 0, of.version, page.number)
 

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from typing import Any
 
 from headrace.checkpoint import Checkpoint
 from headrace.lake import DEAD_LETTERS, LATE
@@ -33,6 +34,7 @@ class Comparison:
         self._totals = checkpoint.totals
         self._shelves = collection.shelves.get(place, {})
         self._unnumbered = collection.unnumbered.get(place, {})
+        self._first_unnumbered = collection.first_unnumbered.get(place)
         self._findings = findings
         self._commits: dict[int, Commit | None] = {}
 
@@ -65,8 +67,9 @@ class Comparison:
             )
             self._add("missing", None, what, files=expected - found)
         elif found > expected:
-            what = f"{found - expected:,} files more than were counted have no number; which ones cannot be known"
-            self._add("unknown", None, what, files=found - expected)
+            which = f"; {expected:,} have none rightly, and which ones cannot be known" if expected else ""
+            what = f"{found - expected:,} files more than were counted have no page of the books{which}, such as"
+            self._add("unknown", None, what, files=found - expected, key=self._first_unnumbered)
 
     def _report(self, table: str, fault: Fault) -> None:
         match fault:
@@ -192,30 +195,5 @@ class Comparison:
     def _key(self, table: str, spot: Spot) -> str:
         return key_of(self._place, table, spot)
 
-    def _add(
-        self,
-        kind: Kind,
-        table: str | None,
-        what: str,
-        *,
-        key: str | None = None,
-        files: int | None = None,
-        rows: int | None = None,
-        versions: tuple[int, int] | None = None,
-        offsets: list[OffsetRange] | None = None,
-        exact: bool | None = None,
-    ) -> None:
-        self._findings.add(
-            Finding(
-                kind=kind,
-                place=self._place,
-                table=table,
-                what=what,
-                key=key,
-                files=files,
-                rows=rows,
-                versions=versions,
-                offsets=offsets,
-                exact=exact,
-            )
-        )
+    def _add(self, kind: Kind, table: str | None, what: str, **fields: Any) -> None:
+        self._findings.add(Finding(kind=kind, place=self._place, table=table, what=what, **fields))

@@ -73,6 +73,23 @@ class KafkaLog:
         """
         return self._watermarks(self._consumer("read_uncommitted"), topic_partition)
 
+    def partitions(self, topic: str) -> list[int]:
+        """The topic's partitions, as the cluster has them; none if it has no such topic.
+
+        Raises:
+            InfrastructureError: no answer in time.
+        """
+        from confluent_kafka import KafkaException
+
+        consumer = self._consumer("read_uncommitted")
+        try:
+            found = consumer.list_topics(topic, timeout=self._timeout_s).topics[topic]
+        except KafkaException as error:
+            consumer.poll(0)  # hands the reason to `_remember`
+            reason = f"{error.args[0].str()} (last: {self._last_error})"
+            raise InfrastructureError(f"Kafka at {self._servers} does not answer for {topic}: {reason}") from error
+        return sorted(found.partitions) if found.error is None else []
+
     def close(self) -> None:
         """Close what is open; the next question connects anew."""
         while self._consumers:

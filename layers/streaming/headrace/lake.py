@@ -57,8 +57,9 @@ _SAFE_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 # A dash ends the generation in a file's name.
 _GENERATION = re.compile(r"[a-z0-9_]{1,32}")
 _KEY = re.compile(
-    rf"{LAKE}/(?P<pipeline>[^/]+)/(?P<table>.+)/date=(?P<date>\d{{4}}-\d\d-\d\d)/hour=(?P<hour>[01]\d|2[0-3])/"
-    r"(?P<generation>[a-z0-9_]{1,32})-(?P<topic>[^/]+)-(?P<partition>\d+)-(?P<version>\d+)-(?P<number>\d+)\.parquet",
+    rf"{LAKE}/(?P<pipeline>[\w.-]+)/(?P<table>[\w./-]+)/date=(?P<date>\d{{4}}-\d\d-\d\d)/hour=(?P<hour>[01]\d|2[0-3])/"
+    r"(?P<generation>[a-z0-9_]{1,32})-(?P<topic>[\w.-]+)-(?P<partition>\d{1,10})-(?P<version>\d{1,18})-(?P<number>\d{1,18})"
+    r"\.parquet",
     re.ASCII,
 )
 

@@ -347,6 +347,9 @@ class KafkaEnds:
     def ends(self, _topic_partition):
         return self._ends
 
+    def partitions(self, _topic):
+        return [0]
+
 
 def test_kafkas_ends_are_compared_with_the_newest_generation(deployment):
     assert deployment.audit(log=KafkaEnds(0, 20)).partitions[0].log == (0, 20, 7)
@@ -392,6 +395,13 @@ def test_files_from_before_they_were_numbered_are_counted(old_deployment):
         else:
             assert offsets_in(content) <= named_by(report.findings)
         old_deployment.objects.stage({key: content})
+
+
+def test_a_file_without_a_page_is_unknown_where_every_file_has_one(deployment):
+    key = "lake/landing/hits/date=2024-03-13/hour=00/1-hits-0-1-9.parquet"
+    deployment.objects.stage({key: stripped(deployment.objects.read(deployment.files()[0]))})
+    (finding,) = deployment.audit().findings
+    assert (finding.kind, finding.files, finding.key) == ("unknown", 1, key)
 
 
 def test_one_more_of_them_is_too_much(old_deployment):

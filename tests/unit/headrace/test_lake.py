@@ -384,6 +384,8 @@ def test_a_key_is_read_back_into_all_that_it_was_made_of(identity, hour, folders
         "lake/p/t/date=2024-03-13/hour=12/X-clicks-0-1-0.parquet",
         "lake/p/t/date=2024-03-13/hour=12/x/1-clicks-0-1-0.parquet",
         "lake/p/date=2024-03-13/hour=12/1-clicks-0-1-0.parquet",
+        "lake/p/t/date=2024-03-13/hour=12/1-cli#cks-0-1-0.parquet",
+        "lake/p/t/date=2024-03-13/hour=12/1-clicks-0-9999999999999999999-0.parquet",
         "lake/p/t/date=2024-03-13/hour=12/x.parquet",
         "staging/0/0",
         "",
