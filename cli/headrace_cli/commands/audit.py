@@ -107,7 +107,7 @@ def _show(report: "Report") -> None:
     if report.balanced:
         console.print(f"BALANCED: {counted}.", style="bold green")
         return
-    console.print(f"NOT BALANCED: {report.differences:,} differences in {counted}, the first:", style="bold red")
+    console.print(f"NOT BALANCED: {report.differences:,} wrong in {counted}, the first:", style="bold red")
     findings = [f"  {finding}" for finding in report.findings[:FINDINGS_SHOWN]]
     for line in [*findings, *_more(report.differences - FINDINGS_SHOWN, "differences")]:
         console.print(Text(line), soft_wrap=True)

@@ -79,7 +79,7 @@ class Comparison:
                 what = f"two files have the running number {one.file}, the other is {self._key(table, one)}"
                 self._wrong("doubled", table, what, other)
             case WrongRows(spot, counted):
-                what = f"a file has {spot.rows:,} rows, {counted:,} were counted"
+                what = f"a file has {_counted(spot.rows, 'row')}, {counted:,} were counted"
                 self._wrong("rows", table, what, spot)
             case Beyond(spot):
                 files = self._totals.get(files_of(table), 0)
@@ -94,11 +94,11 @@ class Comparison:
     def _missing(self, table: str, hole: Hole) -> None:
         for segment in locate(hole, table, self._commits_around(table, hole), self._checkpoint):
             offsets, exact = self._offsets(table, segment)
-            rows = "" if segment.rows is None else f" with {segment.rows:,} rows"
+            rows = "" if segment.rows is None else f" with {_counted(segment.rows, 'row')}"
             self._add(
                 "missing",
                 table,
-                f"{segment.files:,} {'file' if segment.files == 1 else 'files'}{rows} missing",
+                f"{_counted(segment.files, 'file')}{rows} missing",
                 files=segment.files,
                 rows=segment.rows,
                 versions=(segment.version_before + 1, segment.version),
@@ -197,3 +197,7 @@ class Comparison:
 
     def _add(self, kind: Kind, table: str | None, what: str, **fields: Any) -> None:
         self._findings.add(Finding(kind=kind, place=self._place, table=table, what=what, **fields))
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -152,7 +152,9 @@ class _Compact:
                 raise DamagedFile("its footer has an endless number")
 
     def _byte(self) -> int:
-        return self._bytes(1)[0]
+        byte = self._data[self._at]
+        self._at += 1
+        return byte
 
     def _bytes(self, length: int) -> bytes:
         start, self._at = self._at, self._at + length

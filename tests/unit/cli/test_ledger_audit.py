@@ -38,7 +38,7 @@ class Deployment:
         self.checkpoints = checkpoints or MemoryCheckpointStore()
         self.now_ms = itertools.count()
 
-    def pipeline(self, name, made, generation="1", calls=None):
+    def pipeline(self, name, made, generation="1", calls=None, **limits):
         calls = calls or Calls()
         return Pipeline(
             name,
@@ -47,6 +47,7 @@ class Deployment:
             InterruptedOutbox(self.objects, calls),
             generation=generation,
             clock_ms=lambda: next(self.now_ms),
+            **limits,
         )
 
     def deliver(self, records, generation="1"):
@@ -281,6 +282,18 @@ def test_a_staged_file_that_is_gone_before_it_was_published_is_missing(deploymen
     assert (finding.kind, finding.exact, finding.offsets) == ("missing", True, [(13, 14)])
 
 
+def test_a_staged_list_of_unpublished_files_is_read(deployment):
+    dying = deployment.pipeline("landing", LANDING, calls=Calls(kill_after("after commit")), inline_outbox_entries=1)
+    with pytest.raises(Killed):
+        dying.handle(lambda_event([of_hour(13, 2), of_hour(14, 3)]))
+    assert deployment.audit().partitions[0].unpublished == 2
+    (checkpoint,) = [c for c in deployment.checkpoints.checkpoints("headrace") if c.pending]
+    deployment.objects.delete([checkpoint.outbox_manifest])
+    report = deployment.audit()
+    assert {finding.kind for finding in report.findings} == {"damaged", "missing"}
+    assert named_by(report.findings) >= {13, 14}
+
+
 def test_a_commit_during_the_audit_is_no_difference(deployment):
     """Its files are newer than the books that are compared."""
 
@@ -488,8 +501,8 @@ class TestCommand:
         gone.unlink()
         assert run(["audit", f"file:{folder}", "--checkpoints", f"file:{folder}/checkpoints"]) == 1
         out = capsys.readouterr().out
-        assert "NOT BALANCED: 1 differences in 2 partitions" in out
-        assert "hits-0, table hits: 1 file with 1 rows missing, of version 1, offsets 1" in out
+        assert "NOT BALANCED: 1 wrong in 2 partitions" in out
+        assert "hits-0, table hits: 1 file with 1 row missing, of version 1, offsets 1" in out
 
     def test_as_json_it_is_one_object(self, folder, capsys):
         (gone,) = folder.glob("lake/landing/hits/date=2024-03-13/hour=13/*.parquet")
