@@ -110,34 +110,36 @@ class Comparison:
         """The commits of files that are there, as near to the missing ones as there are any."""
         start = hole.before.version if hole.before else 0
         end = hole.after.version if hole.after else self._checkpoint.version
-        spots = self._by_version(start - 1, end)
-        versions = sorted(spots)
+        versions = self._versions(start - 1, end)
         name = files_of(table)
 
         def counted(version: int) -> int:
-            commit = self._commit(*spots[version])
+            commit = self._commit(version)
             return commit.totals.get(name, 0) if commit else 0
 
         first = max(0, bisect_left(versions, hole.first, key=counted) - 1)
         last = bisect_left(versions, hole.last, lo=first, key=counted) + 1
         near = versions[first : last + 1][:MAX_COMMITS]
-        if hole.after and hole.after.version in spots:
+        if hole.after:
             near.append(hole.after.version)
-        commits = (self._commit(*spots[version]) for version in dict.fromkeys(near))
+        commits = (self._commit(version) for version in dict.fromkeys(near))
         return [commit for commit in commits if commit]
 
-    def _by_version(self, after: int, through: int) -> dict[int, tuple[str, Spot]]:
-        """One file of each commit of which there is one."""
-        found: dict[int, tuple[str, Spot]] = {}
-        for table, shelf in self._shelves.items():
-            found.update((spot.version, (table, spot)) for spot in shelf.of_versions(after, through))
-        return found
+    def _versions(self, after: int, through: int) -> list[int]:
+        """The commits of which there is a file, ascending."""
+        return sorted({version for shelf in self._shelves.values() for version in shelf.versions(after, through)})
 
-    def _commit(self, table: str, spot: Spot) -> Commit | None:
-        if spot.version not in self._commits:
-            page = read_page(self._objects, self._key(table, spot))
-            self._commits[spot.version] = page.commit if page else None
-        return self._commits[spot.version]
+    def _commit(self, version: int) -> Commit | None:
+        """A commit's line in the books, by any of its files."""
+        if version not in self._commits:
+            keys = (
+                self._key(table, spot)
+                for table, shelf in self._shelves.items()
+                for spot in shelf.of_versions(version - 1, version)
+            )
+            pages = (read_page(self._objects, key) for key in keys)
+            self._commits[version] = next((page.commit for page in pages if page), None)
+        return self._commits[version]
 
     def _offsets(self, table: str, segment: Segment) -> tuple[list[OffsetRange], bool | None]:
         """The offsets of the missing rows: exactly where every record of the commits has a row to be found or missed.
@@ -173,16 +175,15 @@ class Comparison:
         if self._adds_up(self._checkpoint):
             self._add("unbalanced", None, what)
             return
-        spots = self._by_version(0, self._checkpoint.version)
-        versions = sorted(spots)
+        versions = self._versions(0, self._checkpoint.version)
 
         def is_wrong(version: int) -> bool:
-            commit = self._commit(*spots[version])
+            commit = self._commit(version)
             return commit is not None and not self._adds_up(commit)
 
         found = bisect_left(versions, True, key=is_wrong)
-        before = self._commit(*spots[versions[found - 1]]) if found else None
-        wrong = self._commit(*spots[versions[found]]) if found < len(versions) else None
+        before = self._commit(versions[found - 1]) if found else None
+        wrong = self._commit(versions[found]) if found < len(versions) else None
         start = (before.version, before.next_offset) if before else (0, self._checkpoint.base_offset)
         now = wrong or self._checkpoint
         offsets = [OffsetRange(start[1], now.next_offset)]

@@ -95,11 +95,22 @@ class Shelf:
 
     def of_versions(self, after: int, through: int) -> list[Spot]:
         """The files of the commits with `after < version <= through`, by version."""
-        version_of = self._columns[Spot._fields.index("version")].__getitem__
+        return [Spot(*(column[index] for column in self._columns)) for index in self._indices(after, through)]
+
+    def versions(self, after: int, through: int) -> Iterator[int]:
+        """The versions of these files, as often as there are files."""
+        return map(self._versions.__getitem__, self._indices(after, through))
+
+    @property
+    def _versions(self) -> "array[int]":
+        return self._columns[Spot._fields.index("version")]
+
+    def _indices(self, after: int, through: int) -> "array[int]":
+        version_of = self._versions.__getitem__
         if self._by_version is None:
             self._by_version = array("q", sorted(range(len(self)), key=version_of))
         start, end = (bisect_right(self._by_version, version, key=version_of) for version in (after, through))
-        return [Spot(*(column[index] for column in self._columns)) for index in self._by_version[start:end]]
+        return self._by_version[start:end]
 
     def faults(self, files: int, rows: int, rows_before: int | None) -> Iterator[Fault]:
         """What differs from the books.
