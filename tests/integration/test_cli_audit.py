@@ -102,6 +102,9 @@ class TestAws:
         other = (f"s3://{aws.bucket}/other", *arguments[1:])
         assert audited(capsys, *other, "--application", "headrace-2")[0] == 0
         (key,) = [key for key in lake.keys("lake") if key.endswith("/hour=13/1-hits-0-2-1.parquet")]
+        lake.stage({key: b""})
+        status, found = audited(capsys, *arguments)
+        assert (status, [finding["kind"] for finding in found["findings"]]) == (1, ["damaged", "missing"])
         lake.delete([key])
         status, found = audited(capsys, *arguments)
         assert status == 1

@@ -7,7 +7,7 @@ in its outbox; what is newer must be known to the checkpoint as it is after that
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from headrace.checkpoint import Checkpoint, CheckpointKey, CheckpointStore, OutboxEntry
+from headrace.checkpoint import Checkpoint, CheckpointKey, OutboxEntry
 from headrace.errors import CheckpointCorrupt, ConfigurationError, ObjectMissing
 from headrace.outbox import Outbox
 from headrace.pipeline import read_manifest
@@ -18,6 +18,7 @@ from headrace_cli.ledger.collection import Collection, Findings
 from headrace_cli.ledger.comparison import Comparison
 from headrace_cli.ledger.finding import Finding, PartitionReport, Place, Report
 from headrace_cli.ledger.lake_files import LakeEntry, LakeObjects, WithStaged, entries, read_entry
+from headrace_cli.stores import Checkpoints
 
 Watch = Callable[[Iterator[LakeEntry], int], Iterator[LakeEntry]]
 """Passes the files on and shows how many of about so many there were."""
@@ -25,14 +26,6 @@ Watch = Callable[[Iterator[LakeEntry], int], Iterator[LakeEntry]]
 
 class Objects(LakeObjects, Outbox, Protocol):
     """The lake and the staged objects beside it."""
-
-
-class Checkpoints(CheckpointStore, Protocol):
-    """A checkpoint store that can also list."""
-
-    def checkpoints(self, application: str) -> Iterator[Checkpoint]:
-        """Every checkpoint of the application."""
-        ...
 
 
 class Log(Protocol):

@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError, GenericError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, MemoryStore, S3Store
 
 from headrace.checkpoint import OutboxEntry
@@ -63,7 +63,12 @@ class ObjectStoreOutbox:
             ObjectMissing: there is no such object.
         """
         with self._errors("read", key), _missing(key):
-            found = self._store.get(key, options={"range": {"suffix": length}})
+            try:
+                found = self._store.get(key, options={"range": {"suffix": length}})
+            except GenericError:
+                if self._store.head(key)["size"]:
+                    raise
+                return b"", 0  # S3 refuses any range of an empty object
             return bytes(found.bytes()), found.meta["size"]
 
     def publish(self, entries: Sequence[OutboxEntry]) -> None:
