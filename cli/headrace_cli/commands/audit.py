@@ -51,7 +51,12 @@ NOTES_SHOWN = 5
     show_default=True,
     help="How to log in.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON object; ranges of offsets are [first, end), without the end.",
+)
 def audit(
     *,
     location: str,

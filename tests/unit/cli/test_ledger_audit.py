@@ -8,7 +8,7 @@ import random
 import msgspec
 import pyarrow.parquet as pq
 import pytest
-from faults import Calls, InterruptedCheckpoints, InterruptedOutbox, Killed
+from faults import Calls, InterruptedCheckpoints, InterruptedOutbox, Killed, kill_at
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from obstore.store import LocalStore, MemoryStore
@@ -280,6 +280,31 @@ def test_a_staged_file_that_is_gone_before_it_was_published_is_missing(deploymen
     deployment.objects.delete([checkpoint.outbox[0].staged_key])
     (finding,) = deployment.audit().findings
     assert (finding.kind, finding.exact, finding.offsets) == ("missing", True, [(13, 14)])
+
+
+BATCH = [of_hour(13, 2), of_hour(14, 3), record(15, b"poison"), of_hour(16, 0)]
+
+
+def points_of_a_batch(limits):
+    """How often the batch's turn can be interrupted."""
+    deployment, calls = Deployment(), Calls()
+    deployment.pipeline("landing", LANDING, calls=calls, **limits).handle(lambda_event(BATCH))
+    return len(calls.points)
+
+
+@pytest.mark.parametrize("limits", [{}, {"inline_outbox_entries": 1}], ids=["outbox in the checkpoint", "staged list"])
+def test_a_process_that_dies_at_any_step_leaves_books_that_balance(limits):
+    for number in range(points_of_a_batch(limits)):
+        deployment = Deployment()
+        deployment.deliver([of_hour(0, 0), of_hour(1, 1), record(2, b"poison"), of_hour(12, 2)])
+        dying = deployment.pipeline("landing", LANDING, calls=Calls(kill_at(number)), **limits)
+        with pytest.raises(Killed):
+            dying.handle(lambda_event(BATCH))
+        assert deployment.audit().balanced, f"killed at point {number}"
+        deployment.deliver(BATCH)
+        report = deployment.audit()
+        assert report.balanced, f"killed at point {number}, and delivered again"
+        assert {(line.next_offset, line.unpublished) for line in report.partitions} == {(17, 0)}
 
 
 def test_a_staged_list_of_unpublished_files_is_read(deployment):
