@@ -13,7 +13,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    GenericError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 from obstore.store import LocalStore, MemoryStore, S3Store
 
 from headrace.checkpoint import OutboxEntry
@@ -55,6 +61,21 @@ class ObjectStoreOutbox:
         """See `Outbox.read`."""
         with self._errors("read", key), _missing(key):
             return bytes(self._store.get(key).bytes())
+
+    def read_end(self, key: str, length: int) -> tuple[bytes, int]:
+        """The last bytes of the object, all of it if it is shorter, and its size: one request, for a file's footer.
+
+        Raises:
+            ObjectMissing: there is no such object.
+        """
+        with self._errors("read", key), _missing(key):
+            try:
+                found = self._store.get(key, options={"range": {"suffix": length}})
+            except GenericError:
+                if self._store.get(key).meta["size"]:
+                    raise
+                return b"", 0  # S3 refuses any range of an empty object
+            return bytes(found.bytes()), found.meta["size"]
 
     def create(self, key: str, data: bytes) -> bool:
         """Write the object unless there is one of that name; whether the object there is this one.

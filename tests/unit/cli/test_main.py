@@ -18,9 +18,10 @@ from headrace_cli.errors import CommandError, OptionError
 from headrace_cli.main import run
 
 HEADRACE = Path(sys.executable).with_name("headrace")
-COMMANDS = ["dead", "demo", "events", "kafka", "lake", "produce"]
+COMMANDS = ["audit", "dead", "demo", "events", "kafka", "lake", "produce"]
 # The commands with tests of their own are not here.
 WITH_EXAMPLES = [
+    ["audit"],
     ["dead"],
     ["dead", "list"],
     ["dead", "show"],

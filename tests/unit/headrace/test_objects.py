@@ -7,11 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from obstore.store import MemoryStore
+from obstore.store import LocalStore, MemoryStore
 
 from headrace import objects
 from headrace.checkpoint import OutboxEntry
-from headrace.errors import ConfigurationError, InfrastructureError, InvariantError
+from headrace.errors import ConfigurationError, InfrastructureError, InvariantError, ObjectMissing
 from headrace.objects import ObjectStoreOutbox, open_lake
 
 PUBLISH = [OutboxEntry("staging/a", "lake/a")]
@@ -233,3 +233,16 @@ class TestCreate:
         fake_s3.answers = iter([(403, b"")])
         with pytest.raises(ConfigurationError, match="cannot create redriven/0"):
             open_lake("s3://bucket").create("redriven/0", b"mine")
+
+
+@pytest.mark.parametrize("store", ["memory", "folder"])
+@pytest.mark.parametrize(
+    ("length", "end"), [(1, b"9"), (4, b"6789"), (10, b"0123456789"), (11, b"0123456789"), (10**9, b"0123456789")]
+)
+def test_the_end_of_an_object_is_read_without_its_beginning(tmp_path, store, length, end):
+    outbox = ObjectStoreOutbox(MemoryStore() if store == "memory" else LocalStore(tmp_path))
+    outbox.stage({"a": b"0123456789", "empty": b""})
+    assert outbox.read_end("a", length) == (end, 10)
+    assert outbox.read_end("empty", length) == (b"", 0)
+    with pytest.raises(ObjectMissing):
+        outbox.read_end("none", length)
