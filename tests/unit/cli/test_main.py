@@ -18,7 +18,7 @@ from headrace_cli.errors import CommandError, OptionError
 from headrace_cli.main import run
 
 HEADRACE = Path(sys.executable).with_name("headrace")
-COMMANDS = ["demo", "events", "kafka", "lake", "produce"]
+COMMANDS = ["demo", "events", "generation", "kafka", "lake", "produce"]
 # The commands with tests of their own are not here.
 WITH_EXAMPLES = [["events"], ["lake"], ["lake", "tables"], ["lake", "show"], ["lake", "copy"], ["produce"], []]
 
