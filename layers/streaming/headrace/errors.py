@@ -96,7 +96,7 @@ class ObjectConflict(InvariantError):
 
 
 class TopicRecreated(InvariantError):
-    """An offset below the checkpoint's with a newer timestamp: the topic was deleted and made again."""
+    """A new record below the checkpoint's offset, or a log that ends before it: the topic was made again."""
 
 
 class OffsetGap(InvariantError):

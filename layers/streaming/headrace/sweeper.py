@@ -24,7 +24,11 @@ class Log(Protocol):
     """What the broker still has."""
 
     def has_backlog(self, topic_partition: TopicPartition, next_offset: int) -> bool:
-        """Whether a record can be read at or after the offset."""
+        """Whether a record can be read at or after the offset.
+
+        Raises:
+            TopicRecreated: the log ends before the offset: it is not the log that was read.
+        """
         ...
 
 
