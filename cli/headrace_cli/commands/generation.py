@@ -1,10 +1,11 @@
 """`headrace generation`: how far each generation is, how one ends, how the next one begins."""
 
+import functools
 import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -23,6 +24,37 @@ MOST_MINUTES = 9_999
 IDLE_TIMEOUT_S = Settings().idle_timeout_ms / 1000
 
 
+class Lake(NamedTuple):
+    """Where a deployment's stores are."""
+
+    location: str
+    checkpoints: str | None
+    application: str
+
+    def open(self) -> Checkpoints:
+        """Its checkpoints; raises as `open_stores`."""
+        return open_stores(self.location, self.checkpoints).checkpoints
+
+
+class Consent(NamedTuple):
+    """How far a command may go without asking."""
+
+    dry_run: bool
+    yes: bool
+
+    def given(self) -> bool:
+        """Whether to go on after the plan was shown; nobody at the terminal is a no.
+
+        Raises:
+            CommandError: it was refused.
+        """
+        if self.dry_run:
+            return False
+        if self.yes or (sys.stdin.isatty() and click.confirm("Go on?")):
+            return True
+        raise CommandError("not confirmed: nothing was changed (--yes does not ask)")
+
+
 def _store_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--application", default=APPLICATION, show_default=True, help="Whose checkpoints."),
@@ -32,21 +64,40 @@ def _store_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option("--yes", is_flag=True, help="Do not ask."),
-        click.option("--dry-run", is_flag=True, help="Show the plan and stop."),
-        click.option(
-            "--timeout-minutes",
-            type=click.IntRange(1, MOST_MINUTES),
-            default=60,
-            show_default=True,
-            help="For each wait for the stack.",
-        ),
-        click.option("--stack", metavar="NAME", help="The application's stack on AWS, e.g. headrace-dev."),
-    ):
-        command = option(command)
-    return command
+def _lake_or_stack(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command what it works on, as `lake` or `stack`, and `consent`."""
+
+    @click.argument("location", required=False)
+    @_store_options
+    @click.option("--stack", metavar="NAME", help="The application's stack on AWS, e.g. headrace-dev.")
+    @click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
+    @click.option("--yes", is_flag=True, help="Do not ask.")
+    @functools.wraps(command)
+    def gathered(
+        *,
+        location: str | None,
+        checkpoints: str | None,
+        application: str,
+        stack: str | None,
+        dry_run: bool,
+        yes: bool,
+        **options: Any,
+    ) -> Any:
+        if (location is None) == (stack is None):
+            raise OptionError("of what? give either a LOCATION or --stack NAME")
+        lake = None if location is None else Lake(location, checkpoints, application)
+        return command(lake=lake, stack=stack, consent=Consent(dry_run, yes), **options)
+
+    return gathered
+
+
+_timeout_option = click.option(
+    "--timeout-minutes",
+    type=click.IntRange(1, MOST_MINUTES),
+    default=60,
+    show_default=True,
+    help="For each wait for the stack.",
+)
 
 
 @click.group(
@@ -108,10 +159,9 @@ def show(*, location: str, checkpoints: str | None, application: str, as_json: b
         """
     )
 )
-@click.argument("location", required=False)
+@_lake_or_stack
+@_timeout_option
 @click.option("--generation", "name", type=GenerationName(), help="The generation to end.")
-@_store_options
-@_plan_options
 @click.option(
     "--idle-timeout",
     "idle_timeout_s",
@@ -122,13 +172,10 @@ def show(*, location: str, checkpoints: str | None, application: str, as_json: b
 )
 def drain(
     *,
-    location: str | None,
-    name: str | None,
-    checkpoints: str | None,
-    application: str,
+    lake: Lake | None,
     stack: str | None,
-    dry_run: bool,
-    yes: bool,
+    consent: Consent,
+    name: str | None,
     timeout_minutes: int,
     idle_timeout_s: float,
 ) -> None:
@@ -138,35 +185,38 @@ def drain(
     they differ from the template's, must be those that made the windows. Of a --stack, its consumers are stopped and
     its own sweeper does it; afterwards nothing consumes.
     """
-    if _one_of(location, stack):
+    if stack is not None:
         if name is not None:
             raise OptionError("--generation belongs to a LOCATION: of a stack, the one that is deployed ends")
-        _replace(stack or "", Target(None, {}), dry_run=dry_run, yes=yes, timeout_minutes=timeout_minutes)
-        return
-    if name is None:
+        _replace(stack, Target(None, {}), consent, timeout_minutes)
+    elif name is None:
         raise OptionError("which generation? name it with --generation; `headrace generation show` lists them")
-    stores = open_stores(location or "", checkpoints)
-    own = _own(stores.checkpoints, application, name)
+    elif lake is not None:
+        _drain_lake(lake, name, consent, int(idle_timeout_s * 1000))
+
+
+def _drain_lake(lake: Lake, name: str, consent: Consent, idle_timeout_ms: int) -> None:
+    catalog = lake.open()
+    own = _own(catalog, lake.application, name)
     left = undrained(own, name)
     if not left:
         click.echo(f"generation {name} is drained")
         return
-    refuse_consumed(own, now_ms=_now_ms(), idle_timeout_ms=int(idle_timeout_s * 1000))
+    refuse_consumed(own, now_ms=_now_ms(), idle_timeout_ms=idle_timeout_ms)
     for number, each in enumerate(left, 1):
         click.echo(f"{number}. {described(each)}")
-    if dry_run:
+    if not consent.given():
         return
-    _confirm(yes=yes)
     from headrace_cli.generations import drain as draining  # noqa: PLC0415 - reads the template: not for a plan
 
     settings = draining.settings_of(
-        lake_url(location or ""),
-        checkpoints_url(location or "", checkpoints),
+        lake_url(lake.location),
+        checkpoints_url(lake.location, lake.checkpoints),
         generation=name,
-        application=application,
-        idle_timeout_ms=int(idle_timeout_s * 1000),
+        application=lake.application,
+        idle_timeout_ms=idle_timeout_ms,
     )
-    done = draining.drain(settings, stores.checkpoints)
+    done = draining.drain(settings, catalog)
     click.echo(f"generation {name} is drained: {done['recovered']} published, {done['ticked']} closed")
 
 
@@ -179,7 +229,8 @@ def drain(
         """
     )
 )
-@click.argument("location", required=False)
+@_lake_or_stack
+@_timeout_option
 @click.option("--generation", "name", type=GenerationName(), help="Name of the new generation, never used before.")
 @click.option(
     "--set",
@@ -190,19 +241,14 @@ def drain(
     help=f"Also change {', '.join(REPLACEABLE)}.",
 )
 @click.option("--abandon", is_flag=True, help="Do not wait for the old one: for a generation that cannot end.")
-@_store_options
-@_plan_options
 def new(
     *,
-    location: str | None,
+    lake: Lake | None,
+    stack: str | None,
+    consent: Consent,
     name: str | None,
     changes: Sequence[tuple[str, str]],
     abandon: bool,
-    checkpoints: str | None,
-    application: str,
-    stack: str | None,
-    dry_run: bool,
-    yes: bool,
     timeout_minutes: int,
 ) -> None:
     """Begin the next generation, which reads the topics from the beginning.
@@ -210,17 +256,15 @@ def new(
     Of a --stack: stop its consumers, wait until its sweeper has ended the old generation, start the new one.
     Interrupted, the same command goes on where it was. Of a LOCATION: tell the next free name and how to use it.
     """
-    if _one_of(location, stack):
+    if stack is not None:
         if name is None:
             raise OptionError("name the new generation with --generation: repeated, the command must mean the same one")
-        target = Target(name, dict(changes), abandon)
-        _replace(stack or "", target, dry_run=dry_run, yes=yes, timeout_minutes=timeout_minutes)
-        return
-    if changes or abandon:
+        _replace(stack, Target(name, dict(changes), abandon), consent, timeout_minutes)
+    elif changes or abandon:
         raise OptionError("--set and --abandon belong to --stack: here nothing is started")
-    found = list(open_stores(location or "", checkpoints).checkpoints.checkpoints(application))
-    for line in _advice(found, name):
-        click.echo(line)
+    elif lake is not None:
+        for line in _advice(list(lake.open().checkpoints(lake.application)), name):
+            click.echo(line)
 
 
 def _advice(found: Sequence[Checkpoint], name: str | None) -> Iterable[str]:
@@ -237,7 +281,7 @@ def _advice(found: Sequence[Checkpoint], name: str | None) -> Iterable[str]:
     yield f"generation {name} is free: start the functions with HEADRACE_GENERATION={name} and new consumer groups"
 
 
-def _replace(stack: str, target: Target, *, dry_run: bool, yes: bool, timeout_minutes: int) -> None:
+def _replace(stack: str, target: Target, consent: Consent, timeout_minutes: int) -> None:
     from headrace.dynamodb import DynamoDBCheckpointStore  # noqa: PLC0415 - and botocore, which --help must not pay for
     from headrace_cli.generations.stack import CloudFormationStack  # noqa: PLC0415 - as above
 
@@ -247,8 +291,7 @@ def _replace(stack: str, target: Target, *, dry_run: bool, yes: bool, timeout_mi
     try:
         steps = replacement.plan(target)
         _show(steps)
-        if steps and not dry_run:
-            _confirm(yes=yes)
+        if steps and consent.given():
             replacement.run(steps)
             click.echo("done")
     except KeyboardInterrupt:
@@ -263,13 +306,6 @@ def _show(steps: Sequence[Step]) -> None:
         click.echo("nothing to do: this is what is deployed")
 
 
-def _one_of(location: str | None, stack: str | None) -> bool:
-    """Whether it is about a stack."""
-    if (location is None) == (stack is None):
-        raise OptionError("of what? give either a LOCATION or --stack NAME")
-    return stack is not None
-
-
 def _own(catalog: Checkpoints, application: str, name: str) -> list[Checkpoint]:
     found = list(catalog.checkpoints(application))
     own = [each for each in found if each.key.generation == name]
@@ -277,13 +313,6 @@ def _own(catalog: Checkpoints, application: str, name: str) -> list[Checkpoint]:
         used = ", ".join(sorted({each.key.generation for each in found})) or "none"
         raise OptionError(f"there is no generation {name} of {application} here; there are: {used}")
     return own
-
-
-def _confirm(*, yes: bool) -> None:
-    """Ask the person at the terminal; nobody there is a no."""
-    if yes or (sys.stdin.isatty() and click.confirm("Go on?")):
-        return
-    raise CommandError("not confirmed: nothing was changed (--yes does not ask)")
 
 
 def _now_ms() -> int:

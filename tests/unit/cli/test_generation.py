@@ -238,9 +238,3 @@ class TestNew:
     )
     def test_the_next_name_is_after_the_largest_number(self, used, free):
         assert next_free(used) == free
-
-
-def test_every_command_has_examples_in_its_help(capsys):
-    for name in ("show", "drain", "new"):
-        assert run(["generation", name, "--help"]) == 0
-        assert f"headrace generation {name}" in capsys.readouterr().out
