@@ -65,6 +65,8 @@ class Pipeline:
         application: str = "headrace",
         generation: str = "1",
         gaps: Literal["allow", "forbid"] = "allow",
+        inline_state_bytes: int = INLINE_STATE_BYTES,
+        inline_outbox_entries: int = INLINE_OUTBOX_ENTRIES,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
@@ -78,6 +80,8 @@ class Pipeline:
             application: of the deployment: part of the checkpoints' identity.
             generation: a new one starts from nothing, beside the old one's results.
             gaps: `forbid` makes an offset that is skipped over an error; `allow` counts it.
+            inline_state_bytes: a larger snapshot is an object of its own.
+            inline_outbox_entries: more outputs are listed in a staged manifest.
             clock_ms: wall clock, epoch milliseconds; only idleness is measured by it.
             new_id: a name that no other attempt ever has.
         """
@@ -88,6 +92,8 @@ class Pipeline:
         self._application = application
         self._generation = generation
         self._gaps = gaps
+        self._inline_state_bytes = inline_state_bytes
+        self._inline_outbox_entries = inline_outbox_entries
         self._clock_ms = clock_ms
         self._new_id = new_id
 
@@ -138,10 +144,12 @@ class Pipeline:
     def tick(self, checkpoint: Checkpoint) -> bool:
         """Close the open windows of a partition that is idle; whether there were any.
 
+        Args:
+            checkpoint: as `recover` answered it: a commit must not replace an outbox that is not published.
+
         Raises:
             CommitConflict: the partition is not idle after all: somebody committed meanwhile.
         """
-        checkpoint = self.recover(checkpoint)
         logic = self._logic(checkpoint)
         if not logic.tick():
             return False
@@ -242,12 +250,12 @@ class Pipeline:
             entries.append(entry)
             effects.objects[entry.staged_key] = file.content
             effects.totals.update({"files": 1, "rows": file.rows, f"rows.{file.table}": file.rows})
-        if len(entries) > INLINE_OUTBOX_ENTRIES:
+        if len(entries) > self._inline_outbox_entries:
             effects.manifest = f"{attempt}/manifest"
             effects.objects[effects.manifest] = sealed(msgspec.json.encode(entries))
         else:
             effects.outbox = tuple(entries)
-        if effects.state is not None and len(effects.state) > INLINE_STATE_BYTES:
+        if effects.state is not None and len(effects.state) > self._inline_state_bytes:
             effects.state_key = f"{STATE}/{self._new_id()}"
             effects.objects[effects.state_key] = effects.state
             effects.state = None

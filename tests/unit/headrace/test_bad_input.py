@@ -6,15 +6,16 @@ and on AWS's local server. Partition 1 is whole and must go on.
 
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from faults import Calls, Killed, kill_at
-from protocol import FIRST, SECOND, World, deliver, points_of
+from faults import Calls, Killed
+from protocol import FIRST, SECOND, World, deliver
 from samples import PER_PAGE, hit, topology
 
-from headrace import janitor, pipeline
+from headrace import janitor
 from headrace.checkpoint import Checkpoint
 from headrace.dynamodb import DynamoDBCheckpointStore
 from headrace.errors import (
@@ -127,6 +128,11 @@ def change_operators(world: World, *_: object) -> None:
     world.topology = topology(PER_PAGE, out_of_orderness_ms=5)
 
 
+def die_after_commit(point: str) -> None:
+    if point == "after commit":
+        raise Killed
+
+
 class Damage(NamedTuple):
     """Something that happened to what is stored."""
 
@@ -207,15 +213,14 @@ DAMAGES = [
 
 
 @pytest.fixture(params=DAMAGES, ids=lambda damage: damage.name)
-def damage(request: pytest.FixtureRequest, world: World, monkeypatch: pytest.MonkeyPatch) -> Damage:
+def damage(request: pytest.FixtureRequest, world: Any) -> Damage:
     """The damage, done."""
     done: Damage = request.param
     if done.large:
-        monkeypatch.setattr(pipeline, "INLINE_STATE_BYTES", 0)
-        monkeypatch.setattr(pipeline, "INLINE_OUTBOX_ENTRIES", 0)
+        world.process = partial(world.process, inline_state_bytes=0, inline_outbox_entries=0)
     if done.pending:
         with pytest.raises(Killed):
-            deliver(world.process(Calls(kill_at(points_of(FIRST).index("after commit")))), FIRST)
+            deliver(world.process(Calls(die_after_commit)), FIRST)
     else:
         deliver(world.process(), FIRST)
     done.do(world)
@@ -310,11 +315,10 @@ class TestCorruptCheckpoint:
         assert list(world.outbox.keys("staging/"))
 
 
-def test_the_janitor_deletes_nothing_when_a_manifest_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "INLINE_OUTBOX_ENTRIES", 0)
+def test_the_janitor_deletes_nothing_when_a_manifest_cannot_be_read() -> None:
     world = World()
     with pytest.raises(Killed):
-        deliver(world.process(Calls(kill_at(points_of(FIRST).index("after commit")))), FIRST)
+        deliver(world.process(Calls(die_after_commit), inline_outbox_entries=0), FIRST)
     overwrite(world, victim(world).outbox_manifest, truncate)
     staged = list(world.outbox.keys("staging/"))
     with pytest.raises(CheckpointCorrupt, match="outbox manifest"):
@@ -358,7 +362,7 @@ class TestClock:
     def test_outputs_are_published_whatever_the_clocks_say(self) -> None:
         world = World()
         with pytest.raises(Killed):
-            deliver(world.process(Calls(kill_at(points_of(FIRST).index("after commit")))), FIRST)
+            deliver(world.process(Calls(die_after_commit)), FIRST)
         assert sweep(world, now_ms=-2 * MAX_CLOCK_SKEW_MS).recovered == 1
         assert not world.checkpoint().pending
 
