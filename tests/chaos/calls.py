@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
-from greenlet import getcurrent, greenlet
-
 from chaos.choices import Choices
+from greenlet import getcurrent, greenlet
 
 T = TypeVar("T")
 
@@ -38,7 +37,7 @@ DRAWN = [
     *(Fault.CRASH_BEFORE, Fault.CRASH_AFTER, Fault.THROTTLED),
     *(Fault.UNREACHABLE, Fault.LOST_ANSWER, Fault.CLIENT_RETRY),
 ]
-"""Faults that are decided at a call. `PARTIAL` and `OVERTAKEN` come about by several calls, and are counted there."""
+"""Faults of any call. `PARTIAL` is only for requests about several things; `OVERTAKEN` comes about while one waits."""
 
 
 class Errors(NamedTuple):
@@ -64,7 +63,8 @@ class Process:
         """Checkpoints that it works on."""
         self.publishing = False
         """Whether its commit is made and not yet cleared: what it publishes then is step 7, not 2."""
-        self.loads = 0
+        self.loaded = False
+        """Whether it has read all of its checkpoints once."""
         self.answer: Any = None
         self.error: Exception | None = None
         self.killed = False
@@ -133,8 +133,17 @@ class Calls:
         """A line of the story, of the process that runs."""
         self.story.append(f"{self.running.name}: {text}")
 
-    def through(self, what: str, effect: Callable[[], T], errors: Errors) -> T:
-        """One call: the process waits for its turn, then something may go wrong."""
+    def through(
+        self, what: str, effect: Callable[[], T], errors: Errors, part: Callable[[], object] | None = None
+    ) -> T:
+        """One call: the process waits for its turn, then something may go wrong.
+
+        Args:
+            what: step of the protocol.
+            effect: what the call does.
+            errors: how its client tells of failures.
+            part: does some of it, for a request about several things that can be done in part.
+        """
         process = self.running
         step = f"{process.kind} {what}"
         self.steps[step] += 1
@@ -142,11 +151,14 @@ class Calls:
         process.pause()
         if self._writes(process) != writes:
             self.count(step, Fault.OVERTAKEN)
-        fault = None if self.calm or not self.choices.chance(self._fault_percent) else self.choices.among(DRAWN)
-        if fault is None:
+        if self.calm or not self.choices.chance(self._fault_percent):
             return effect()
+        fault = self.choices.among(DRAWN if part is None else [*DRAWN, Fault.PARTIAL])
         self.count(step, fault)
         self.tell(f"{what}: {fault}")
+        if fault is Fault.PARTIAL and part is not None:
+            part()
+            raise errors.unknown()
         return self._disturbed(fault, effect, errors)
 
     def count(self, step: str, fault: Fault) -> None:

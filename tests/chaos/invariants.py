@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chaos.calls import Process
 from chaos.poller import Batch, Lane
-from chaos.topic import TOPIC
+from chaos.topic import TOPIC, Topic
+
 from headrace.checkpoint import Checkpoint, OutboxEntry
 from headrace.dynamodb import _decode
 from headrace.errors import InfrastructureError, ObjectMissing, PartitionsFailed, TopicRecreated
@@ -19,7 +20,8 @@ from headrace.pipeline import read_manifest
 if TYPE_CHECKING:
     from chaos.simulation import Simulation
 
-IDLE_TOLERANCE_MS = 0
+DIFFERS = "!!"
+"""How a line of the story begins that says what must not be."""
 
 
 class Commit(NamedTuple):
@@ -40,13 +42,13 @@ class Watch:
         """Generation and partition to the commits."""
         self._final_keys: dict[str, str] = {}
         """What may be published: final to staged key."""
-        self._sweeps: dict[Process, tuple[int, list[int]]] = {}
+        self._sweeps: dict[Process, tuple[int, Topic, list[int]]] = {}
 
     def difference(self, text: str) -> None:
         """Write it down, once."""
-        self._simulation.calls.story.append(f"!! {text}")
         if text not in self.differences:
             self.differences.append(text)
+            self._simulation.calls.story.append(f"{DIFFERS} {text}")
 
     # ── stores ──
 
@@ -125,13 +127,15 @@ class Watch:
     def sweep_started(self, process: Process) -> None:
         """What the broker had when a sweep began."""
         last = [log.records[log.produced - 1].offset if log.produced else -1 for log in self._simulation.topic.logs]
-        self._sweeps[process] = (self._simulation.now_ms, last)
+        self._sweeps[process] = (self._simulation.now_ms, self._simulation.topic, last)
 
     def _ticked(self, checkpoint: Checkpoint, before: Checkpoint, sweep: Process) -> None:
-        started_ms, last_offsets = self._sweeps[sweep]
+        started_ms, topic, last_offsets = self._sweeps[sweep]
         if started_ms - before.committed_at_ms < self._simulation.idle_timeout_ms:
             self.difference(f"{checkpoint.key} was ticked {started_ms - before.committed_at_ms} ms after a commit")
         consumed = checkpoint.key.generation == self._simulation.generation and not self._simulation.draining
+        if topic is not self._simulation.topic:
+            return  # deleted and made again meanwhile: the offsets are of another log
         if consumed and last_offsets[checkpoint.key.partition] >= checkpoint.next_offset:
             self.difference(f"{checkpoint.key} was ticked with records left to read")
 

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from samples import HIT_AVSC, NOON_MS
-
 from chaos.calls import Calls, Process
 from chaos.choices import Choices
 from chaos.invariants import Watch
@@ -17,11 +15,13 @@ from chaos.oracle import Rules
 from chaos.poller import Batch, Lane
 from chaos.stores import SimulatedDynamoDB, SimulatedLog, SimulatedObjects
 from chaos.topic import MAX_SKEW_MS, TOPIC, Topic
+from samples import HIT_AVSC, NOON_MS
+
 from headrace import janitor, schema
 from headrace.aggregates import Count, First, Last, Sum
 from headrace.codec import JsonCodec
 from headrace.dynamodb import DynamoDBCheckpointStore
-from headrace.errors import PartitionsFailed, TopicRecreated
+from headrace.errors import FingerprintChanged, PartitionsFailed, TopicRecreated
 from headrace.operators import Land
 from headrace.outbox import STAGING, MemoryOutbox
 from headrace.pipeline import Pipeline
@@ -183,7 +183,7 @@ class Simulation:
             case 98:
                 self._bring_about_the_ending()
             case _:
-                self._deliver_nothing()
+                self.choices.among((self._deliver_nothing, self._days_pass))()
         return True
 
     def _go_on(self) -> bool:
@@ -215,6 +215,8 @@ class Simulation:
 
     def _start(self, kind: str, work: Callable[[], Any], done: Callable[[Process], None], about: str) -> Process:
         process = Process(f"{kind} {next(self._numbers)}", kind, self.now_ms, work)
+        if kind != "turn":
+            process.keys.update(self.dynamodb.items)
         self._alive.append((process, done))
         self.calls.running = process
         self.calls.tell(f"starts, {about}")
@@ -228,6 +230,7 @@ class Simulation:
     def _invoke(self, lane: Lane, batch: Batch) -> None:
         how = lane.note_sent(batch)
         self.events[how] += 1
+        self.events["partitions delivered to"] += len(batch.ranges)
         pipeline = self._pipeline(lane.generation)
         records = lane.records(batch)
         about = ", ".join(f"{TOPIC}-{n} offsets {r[0].offset}-{r[-1].offset}" for n, r in records.items())
@@ -311,6 +314,7 @@ class Simulation:
             self.calls.tell(f"removes {process.answer} objects")
 
     def _time_passes(self, by_ms: int) -> None:
+        """Who is older than an invocation can be ends."""
         self.now_ms += by_ms
         for entry in [e for e in self._alive if self.now_ms - e[0].started_ms > LIFETIME_MS]:
             process, done = entry
@@ -319,19 +323,19 @@ class Simulation:
             self._alive.remove(entry)
             self.events["killed by its time-out"] += 1
             done(process)
-        if self.choices.chance(10):
-            self._days_pass()
 
     def _days_pass(self) -> None:
-        """Long enough for the janitor, or for the lifecycle rule; nothing may be pending then, as an alarm sees to."""
+        """Long enough for the janitor, or for the lifecycle rule; nothing is pending by then, as an alarm sees to."""
         days = self.choices.among((2, EXPIRY_DAYS + 1))
-        if self._alive or self.hidden or (days > EXPIRY_DAYS and self.watch.pending()):
+        if days > EXPIRY_DAYS and self.watch.pending():
             return
-        self.now_ms += days * DAY_MS
+        self._time_passes(days * DAY_MS)
         self.events[f"{days} days"] += 1
         if days > EXPIRY_DAYS:
             older_than_ms = self.now_ms - EXPIRY_DAYS * DAY_MS
             self.inner.delete(list(self.inner.keys(f"{STAGING}/", older_than_ms=older_than_ms)))
+        elif self.choices.chance(50):
+            self._start_janitor()
 
     def _rewind(self) -> None:
         lane = self.choices.among(self.lanes)
@@ -416,6 +420,7 @@ class Simulation:
     def _come_to_an_end(self) -> None:
         self.calls.calm = True
         self._restore()
+        self._try_other_operators()
         self.topic.produce_all()
         if not self._ended:
             self._bring_about_the_ending()
@@ -424,6 +429,22 @@ class Simulation:
         self._deliver_the_rest()
         self._time_passes(LIFETIME_MS + 1)
         self._sweep_until_quiet()
+
+    def _try_other_operators(self) -> None:
+        """A deployment whose operators are other ones has to leave open windows alone."""
+        other = topology(self.plan.rules._replace(window_ms=20))
+        before = len(self._alive)
+        for checkpoint in self.watch.checkpoints():
+            if checkpoint.state is not None or checkpoint.state_key is not None:
+                pipeline = self._pipeline(checkpoint.key.generation, other)
+                self._start("sweep", partial(pipeline.tick, checkpoint), self._tried, "with other operators")
+                while len(self._alive) > before:
+                    self._resume(before)  # alone: what the others do may close the windows
+
+    def _tried(self, process: Process) -> None:
+        self.events["other operators tried"] += 1
+        if not isinstance(process.error, FingerprintChanged):
+            self.watch.difference(f"other operators than those of the open windows: {process.error or process.answer}")
 
     def _finish_drain(self) -> None:
         if len(self.topics) > len(self.generations):
@@ -468,10 +489,10 @@ class Simulation:
 
     # ── wiring ──
 
-    def _pipeline(self, generation: str) -> Pipeline:
+    def _pipeline(self, generation: str, operators: Topology | None = None) -> Pipeline:
         return Pipeline(
             PIPELINE,
-            lambda _topic: self._topology,
+            lambda _topic: operators or self._topology,
             self._store,
             self.objects,
             application=APPLICATION,

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from botocore import exceptions as aws
-
 from chaos.calls import Calls, Errors, Fault
 from chaos.topic import Topic
+
 from headrace.checkpoint import OutboxEntry
 from headrace.errors import InfrastructureError
 from headrace.outbox import STATE, MemoryOutbox
@@ -51,17 +51,20 @@ class SimulatedDynamoDB:
         ((table, request),) = RequestItems.items()
         keys = request["Keys"]
         process = self._calls.running
+        first = process.kind == "turn" and not process.loaded
         process.keys.update(map(_key, keys))
-        process.loads += 1
         process.publishing = False
-        what = "1 load" if process.loads == 1 else "6 load again"
-        return self._calls.through(what, lambda: self._read(table, keys, request["ConsistentRead"], what), _DYNAMODB)
+        what = "1 load" if first else "6 load again"
+        answer = self._calls.through(what, lambda: self._read(table, keys, request["ConsistentRead"]), _DYNAMODB)
+        if answer["UnprocessedKeys"]:
+            self._calls.count(f"{process.kind} {what}", Fault.PARTIAL)
+        process.loaded = not answer["UnprocessedKeys"]
+        return answer
 
-    def _read(self, table: str, keys: list[Item], consistent: bool, what: str) -> Item:
+    def _read(self, table: str, keys: list[Item], consistent: bool) -> Item:
         left: list[Item] = []
         if len(keys) > 1 and not self._calls.calm and self._calls.choices.chance(8):
             keys, left = keys[:1], keys[1:]
-            self._calls.count(f"{self._calls.running.kind} {what}", Fault.PARTIAL)
         found = [item for key in keys if (item := self._seen(_key(key), consistent))]
         unprocessed = {table: {"Keys": left}} if left else {}
         return {"Responses": {table: found}, "UnprocessedKeys": unprocessed}
@@ -101,7 +104,6 @@ class SimulatedDynamoDB:
         """One item a page: every page is a call of its own."""
         keys = sorted(self.items)
         start = keys.index(_key(ExclusiveStartKey)) + 1 if ExclusiveStartKey else 0
-        self._calls.running.keys.update(keys)
 
         def page() -> Item:
             found = [item for key in keys[start : start + 2] if (item := self._seen(key, ConsistentRead))]
@@ -145,11 +147,11 @@ class SimulatedObjects:
         self._calls.each("5 stage", list(objects.items()), lambda item: self._inner.stage(dict([item])), _OBJECTS)
 
     def read(self, key: str) -> bytes:
-        what = "4 read the snapshot" if key.startswith(f"{STATE}/") else f"{self._phase()} read the manifest"
+        what = "4 read the snapshot" if key.startswith(f"{STATE}/") else f"{self._phase()}read the manifest"
         return self._calls.through(what, lambda: self._inner.read(key), _OBJECTS)
 
     def publish(self, entries: Sequence[OutboxEntry]) -> None:
-        self._calls.each(f"{self._phase()} copy", list(entries), self._copy, _OBJECTS)
+        self._calls.each(f"{self._phase()}copy", list(entries), self._copy, _OBJECTS)
 
     def _copy(self, entry: OutboxEntry) -> None:
         self._on_publish(entry)
@@ -162,17 +164,17 @@ class SimulatedObjects:
         yield from found
 
     def delete(self, keys: Sequence[str]) -> None:
-        def effect() -> None:
-            self.on_delete(keys)
-            self._inner.delete(keys)
+        def effect(part: Sequence[str] = keys) -> None:
+            self.on_delete(part)
+            self._inner.delete(part)
 
-        self._calls.through("delete", effect, _OBJECTS)
+        self._calls.through("delete", effect, _OBJECTS, part=lambda: effect(keys[::2]))
 
     def _phase(self) -> str:
         process = self._calls.running
         if process.kind == "janitor":
-            return "0"
-        return "7" if process.publishing else "2"
+            return ""
+        return "7 " if process.publishing else "2 "
 
 
 class SimulatedLog:

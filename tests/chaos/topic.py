@@ -4,10 +4,9 @@ import base64
 import json
 from typing import Any
 
-from samples import NOON_MS
-
 from chaos.choices import Choices
 from chaos.oracle import Logged
+from samples import NOON_MS
 
 TOPIC = "hits"
 MAX_SKEW_MS = 300_000
@@ -48,7 +47,13 @@ class Topic:
     """All partitions of one incarnation of a topic."""
 
     def __init__(
-        self, choices: Choices, partitions: int, records_at_most: int, *, timestamp_ms: int = NOON_MS, again: bool = False
+        self,
+        choices: Choices,
+        partitions: int,
+        records_at_most: int,
+        *,
+        timestamp_ms: int = NOON_MS,
+        again: bool = False,
     ) -> None:
         """Make the records.
 

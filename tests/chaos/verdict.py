@@ -3,12 +3,12 @@
 import io
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arro3.core import DataType
 from arro3.io import read_parquet
+from chaos.oracle import Expected, Logged, Row, Rules, Tables, Tick, expected
 
-from chaos.oracle import Expected, Row, Tables, Tick, expected
 from headrace.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -17,41 +17,49 @@ if TYPE_CHECKING:
 Place = tuple[str, int]
 """Generation and partition."""
 
-_KEY = re.compile(r"lake/p/(?P<table>[^/]+)/date=[^/]+/hour=[^/]+/(?P<generation>\w+)-hits-(?P<partition>\d+)-\d+-\d+\.parquet")
+_KEY = re.compile(
+    r"lake/p/(?P<table>[^/]+)/date=[^/]+/hour=[^/]+/(?P<generation>\w+)-hits-(?P<partition>\d+)-\d+-\d+\.parquet"
+)
 _NOT_COMPARED = {"_headers", "detail"}
 SHOWN = 3
 """Rows of a table that a difference shows."""
 
 
-def judge(simulation: "Simulation") -> dict[Place, Expected]:
+class Judged(NamedTuple):
+    """One partition in one generation: what was applied, and what the oracle makes of it."""
+
+    place: Place
+    records: list[Logged]
+    rules: Rules
+    expected: Expected
+
+
+def judge(simulation: "Simulation") -> list[Judged]:
     """Compare; differences go to the schedule's watch. Answers what was expected."""
     published = _published(simulation)
-    oracle: dict[Place, Expected] = {}
+    judged = []
     for checkpoint in simulation.watch.checkpoints():
         place = (checkpoint.key.generation, checkpoint.key.partition)
-        oracle[place] = _expected(simulation, checkpoint)
-        for difference in _differences(oracle[place], published.pop(place, {}), checkpoint, simulation):
+        judged.append(_judged(simulation, checkpoint, place))
+        for difference in _differences(judged[-1].expected, published.pop(place, {}), checkpoint, simulation):
             simulation.watch.difference(f"generation {place[0]} hits-{place[1]}: {difference}")
     for place in published:
         simulation.watch.difference(f"rows of {place} were published and it has no checkpoint")
     _everything_was_applied(simulation)
-    return oracle
+    return judged
 
 
-def _expected(simulation: "Simulation", checkpoint: Checkpoint) -> Expected:
-    generation, partition = checkpoint.key.generation, checkpoint.key.partition
-    log = simulation.topic_of(generation).logs[partition]
+def _judged(simulation: "Simulation", checkpoint: Checkpoint, place: Place) -> Judged:
+    log = simulation.topic_of(place[0]).logs[place[1]]
     records = [record for record in log.records if record.offset < checkpoint.next_offset]
-    commits = simulation.watch.history[generation, partition]
-    ticks = [commit.checkpoint.next_offset for commit in commits if commit.tick]
-    return expected(records, ticks, simulation.plan.rules)
+    ticks = [commit.checkpoint.next_offset for commit in simulation.watch.history[place] if commit.tick]
+    rules = simulation.plan.rules
+    return Judged(place, records, rules, expected(records, ticks, rules))
 
 
-def _differences(
-    expected: Expected, published: Tables, checkpoint: Checkpoint, simulation: "Simulation"
-) -> list[str]:
+def _differences(expected: Expected, published: Tables, checkpoint: Checkpoint, simulation: "Simulation") -> list[str]:
     found = []
-    for table in {*expected.tables, *published}:
+    for table in sorted({*expected.tables, *published}):
         due, came = expected.tables.get(table, Counter()), published.get(table, Counter())
         for what, rows in (("missing from", due - came), ("too much in", came - due)):
             if rows:
@@ -78,7 +86,9 @@ def _unbalanced(checkpoint: Checkpoint, expected: Expected) -> list[str]:
         "rows": sum(rows.values()),
         **{f"rows.{name}": count for name, count in rows.items()},
     }
-    found = [f"the books say {n} {totals.get(n, 0)}, not {count}" for n, count in due.items() if totals.get(n, 0) != count]
+    found = [
+        f"the books say {n} {totals.get(n, 0)}, not {count}" for n, count in due.items() if totals.get(n, 0) != count
+    ]
     return found if checkpoint.balanced else [*found, "the books do not balance"]
 
 

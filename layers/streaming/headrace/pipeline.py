@@ -136,7 +136,11 @@ class Pipeline:
         """
         if not checkpoint.pending:
             return checkpoint
-        self._outbox.publish(self._entries(checkpoint))
+        try:
+            self._outbox.publish(self._entries(checkpoint))
+        except ObjectMissing as error:
+            # Somebody faster may have published it, and the janitor removed what nobody names any more.
+            return self.recover(self._overtaken(checkpoint, error))
         # Only after every copy, and only at this version: a newer commit has an outbox of its own.
         self._checkpoints.clear_outbox(checkpoint.key, checkpoint.version)
         return checkpoint.published()
@@ -175,13 +179,14 @@ class Pipeline:
         return self._lost(records, checkpoint)
 
     def _overtaken(self, seen: Checkpoint, error: Exception) -> Checkpoint:
-        """The checkpoint that overtook this turn.
+        """The checkpoint that overtook this one: a newer version, or the same one published.
 
-        A snapshot that is gone means a newer checkpoint; where there is none, the error stands: state never starts
-        empty. A conflict may be with our own write whose answer got lost: the newer checkpoint tells.
+        An object that is gone means that there is one; where there is none, the error stands: state never starts
+        empty, an output is never skipped. A conflict may be with our own write whose answer got lost: the newer
+        checkpoint tells.
         """
         stored = self._checkpoints.load([seen.key]).get(seen.key)
-        if stored is None or stored.version <= seen.version:
+        if stored is None or (stored.version, not stored.pending) <= (seen.version, not seen.pending):
             raise error
         return stored
 
