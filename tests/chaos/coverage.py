@@ -44,7 +44,7 @@ def impossible(step: str, fault: Fault) -> str | None:
 def holes(coverage: Coverage) -> list[str]:
     """Cells that are possible and empty."""
     return [
-        f"{step} × {fault}"
+        f"{step}, {fault}"
         for step in STEPS
         for fault in Fault
         if impossible(step, fault) is None and not coverage.get((step, fault))

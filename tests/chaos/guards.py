@@ -104,8 +104,10 @@ GUARDS = [
         (
             P,
             "        self._checkpoints.commit(committed, expected_version=checkpoint.version)  # 6: the only commit point\n",
-            "        self._outbox.publish(self._entries(committed))\n"
-            "        self._checkpoints.commit(committed, expected_version=checkpoint.version)\n",
+            (
+                "        self._outbox.publish(self._entries(committed))\n"
+                "        self._checkpoints.commit(committed, expected_version=checkpoint.version)\n"
+            ),
         ),
     ),
     _guard(
@@ -124,9 +126,11 @@ GUARDS = [
         (
             P,
             "            return self.recover(self._overtaken(checkpoint, error))\n",
-            "            return self.recover(self._overtaken(checkpoint, error))\n"
-            "        except Exception:\n"
-            "            return checkpoint\n",
+            (
+                "            return self.recover(self._overtaken(checkpoint, error))\n"
+                "        except Exception:\n"
+                "            return checkpoint\n"
+            ),
         ),
     ),
     _guard(
@@ -134,8 +138,10 @@ GUARDS = [
         "7: an outbox is cleared only at the version that it belongs to",
         (
             "dynamodb",
-            '                UpdateExpression="REMOVE outbox, outbox_manifest",\n'
-            "                **_at_version(version),\n",
+            (
+                '                UpdateExpression="REMOVE outbox, outbox_manifest",\n'
+                "                **_at_version(version),\n"
+            ),
             '                UpdateExpression="REMOVE outbox, outbox_manifest",\n',
         ),
     ),
@@ -145,10 +151,12 @@ GUARDS = [
         (
             P,
             "        try:\n            self._outbox.publish(self._entries(checkpoint))\n",
-            "        entries = self._entries(checkpoint)\n"
-            "        self._checkpoints.clear_outbox(checkpoint.key, checkpoint.version)\n"
-            "        try:\n"
-            "            self._outbox.publish(entries)\n",
+            (
+                "        entries = self._entries(checkpoint)\n"
+                "        self._checkpoints.clear_outbox(checkpoint.key, checkpoint.version)\n"
+                "        try:\n"
+                "            self._outbox.publish(entries)\n"
+            ),
         ),
     ),
     _guard(
@@ -198,11 +206,13 @@ GUARDS = [
         (
             P,
             "        self._checkpoints.commit(committed, expected_version=checkpoint.version)  # 6: the only commit point\n",
-            "        try:\n"
-            "            self._checkpoints.commit(committed, expected_version=checkpoint.version)\n"
-            "        except Exception:\n"
-            "            self._outbox.delete(list(effects.objects))\n"
-            "            raise\n",
+            (
+                "        try:\n"
+                "            self._checkpoints.commit(committed, expected_version=checkpoint.version)\n"
+                "        except Exception:\n"
+                "            self._outbox.delete(list(effects.objects))\n"
+                "            raise\n"
+            ),
         ),
     ),
     _guard(
@@ -216,10 +226,12 @@ GUARDS = [
         (
             P,
             "        state = self._outbox.read(checkpoint.state_key) if checkpoint.state_key else checkpoint.state\n",
-            "        try:\n"
-            "            state = self._outbox.read(checkpoint.state_key) if checkpoint.state_key else checkpoint.state\n"
-            "        except ObjectMissing:\n"
-            "            state = None\n",
+            (
+                "        try:\n"
+                "            state = self._outbox.read(checkpoint.state_key) if checkpoint.state_key else checkpoint.state\n"
+                "        except ObjectMissing:\n"
+                "            state = None\n"
+            ),
         ),
     ),
     _guard(
@@ -339,12 +351,16 @@ GUARDS = [
         "the janitor lists the objects, then reads the checkpoints",
         (
             "janitor",
-            '    old = list(chain.from_iterable(objects.keys(f"{p}/", older_than_ms=older_than_ms) for p in (STAGING, STATE)))\n'
-            "    if not old:\n"
-            "        return 0\n"
-            "    named = {key for checkpoint in checkpoints.checkpoints(application) for key in _named(checkpoint, outbox)}\n",
-            "    named = {key for checkpoint in checkpoints.checkpoints(application) for key in _named(checkpoint, outbox)}\n"
-            '    old = list(chain.from_iterable(objects.keys(f"{p}/", older_than_ms=older_than_ms) for p in (STAGING, STATE)))\n',
+            (
+                '    old = list(chain.from_iterable(objects.keys(f"{p}/", older_than_ms=older_than_ms) for p in (STAGING, STATE)))\n'
+                "    if not old:\n"
+                "        return 0\n"
+                "    named = {key for checkpoint in checkpoints.checkpoints(application) for key in _named(checkpoint, outbox)}\n"
+            ),
+            (
+                "    named = {key for checkpoint in checkpoints.checkpoints(application) for key in _named(checkpoint, outbox)}\n"
+                '    old = list(chain.from_iterable(objects.keys(f"{p}/", older_than_ms=older_than_ms) for p in (STAGING, STATE)))\n'
+            ),
         ),
         why_kept="a day of age protects what is under way as long as clocks agree and invocations end; this does not"
         " depend on clocks",
@@ -364,8 +380,10 @@ GUARDS = [
         "and manifests, and what they list",
         (
             "janitor",
-            "        keys.append(checkpoint.outbox_manifest)\n"
-            "        keys += [entry.staged_key for entry in read_manifest(outbox, checkpoint.outbox_manifest)]\n",
+            (
+                "        keys.append(checkpoint.outbox_manifest)\n"
+                "        keys += [entry.staged_key for entry in read_manifest(outbox, checkpoint.outbox_manifest)]\n"
+            ),
             "        pass\n",
         ),
     ),

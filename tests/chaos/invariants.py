@@ -119,7 +119,7 @@ class Watch:
 
     def _is_known(self, error: Exception) -> bool:
         if isinstance(error, ObjectMissing):
-            return bool(self._simulation.events["object deleted by hand"])
+            return error.key in self._simulation.deleted
         if isinstance(error, TopicRecreated):
             return len(self._simulation.topics) > 1
         return isinstance(error, InfrastructureError)

@@ -41,10 +41,15 @@ def install(replacements: Sequence[Replacement]) -> None:
     by_module: dict[str, list[Replacement]] = {}
     for each in replacements:
         by_module.setdefault(f"{PACKAGE}.{each.module}", []).append(each)
-    sys.meta_path.insert(0, _Finder({name: _changed(name, each) for name, each in by_module.items()}))
+    sys.meta_path.insert(0, _Finder({name: changed(name, each) for name, each in by_module.items()}))
 
 
-def _changed(name: str, replacements: Sequence[Replacement]) -> str:
+def changed(name: str, replacements: Sequence[Replacement]) -> str:
+    """The module's source with the replacements made.
+
+    Raises:
+        OriginalMissing: it does not have the text exactly once.
+    """
     spec = importlib.machinery.PathFinder.find_spec(name, importlib.util.find_spec(PACKAGE).submodule_search_locations)  # type: ignore[union-attr]
     assert spec is not None, name
     assert isinstance(spec.loader, importlib.machinery.SourceFileLoader), name

@@ -1,11 +1,13 @@
 """The pollers of an event source mapping: at least once, in order, and otherwise as unreliable as they may be."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from chaos.calls import Process
 from chaos.choices import Choices
 from chaos.oracle import Logged
 from chaos.topic import Topic
+
+if TYPE_CHECKING:
+    from chaos.calls import Process
 
 LARGEST_BATCH = 7
 """Records of one partition in one batch."""

@@ -21,6 +21,8 @@ from chaos.run import positive
 
 SCHEDULES = 2_000
 """Without a difference in so many, a guard counts as not needed."""
+SCHEDULES_OF_KEPT = 500
+"""So many, when it was found out before that it is not."""
 _TESTS = Path(__file__).resolve().parents[1]
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from typing import Self
 
 from chaos.calls import Fault
 from chaos.choices import Choices, shrunk
@@ -47,7 +48,7 @@ class Findings:
         """On average."""
         return self.faults / max(1, self.schedules)
 
-    def __iadd__(self, other: "Findings") -> "Findings":
+    def __iadd__(self, other: "Findings") -> Self:
         """Take the other's in."""
         self.schedules += other.schedules
         self.partitions += other.partitions

@@ -35,7 +35,9 @@ with progress as (
     union all select place, seq, tick_ms from records where tick_ms is not null
 ), before as (
     select place, seq,
-           max(watermark) over (partition by place order by seq rows between unbounded preceding and 1 preceding) as mark
+           max(watermark) over (
+               partition by place order by seq rows between unbounded preceding and 1 preceding
+           ) as mark
     from progress
 ), placed as (
     select events.*, mark, cast(floor(at_ms / window_ms::double) as bigint) * window_ms as start_ms
@@ -48,10 +50,13 @@ group by place, start_ms, page
 """
 _SESSIONS = """
 with gaps as (
-    select *, coalesce(at_ms - lag(at_ms) over (partition by place, user_id order by at_ms, seq) > gap_ms, true) as begins
+    select *, at_ms - lag(at_ms) over (partition by place, user_id order by at_ms, seq) as silence_ms
     from events where in_session
 ), numbered as (
-    select *, sum(begins::int) over (partition by place, user_id order by at_ms, seq) as session from gaps
+    select *, count_if(silence_ms is null or silence_ms > gap_ms) over (
+        partition by place, user_id order by at_ms, seq
+    ) as session
+    from gaps
 )
 select place, min(at_ms), max(at_ms) + any_value(gap_ms), user_id, count(*),
        arg_min(page, (at_ms, seq)), arg_max(page, (at_ms, seq))

@@ -126,12 +126,14 @@ class Simulation:
         self.draining = False
         self.hidden: dict[str, bytes] = {}
         """Objects that somebody deleted by hand; an operator brings them back."""
+        self.deleted: set[str] = set()
+        """All that ever were."""
         self._topology = topology(self.plan.rules)
         self._store = DynamoDBCheckpointStore("table", self.dynamodb, sleep=lambda _: None)  # type: ignore[arg-type]
         self._ids = (f"id-{number}" for number in range(10**9))
         self._numbers = iter(range(1, 10**9))
         self._alive: list[tuple[Process, Callable[[Process], None]]] = []
-        self._ended = False
+        self._ended = self._nothing_left = False
         self.lanes = self._new_lanes(range(self.plan.partitions))
 
     @property
@@ -151,57 +153,50 @@ class Simulation:
     def run(self) -> None:
         """Chaos, then calm."""
         self.topic.produce()
+        deck = [action for times, action in self._actions() for _ in range(times)]
         for _ in range(STEPS):
-            if not self._step():
+            self.choices.among(deck)()
+            if self._nothing_left:
                 break
         self._come_to_an_end()
 
     # ── the stretch of chaos ──
 
-    def _step(self) -> bool:
-        """One decision of the scheduler; whether there is anything left to disturb."""
-        number = self.choices.below(100)
-        match number:
-            case _ if number < 66:
-                return self._go_on()
-            case _ if number < 76:
-                self._deliver(self.choices.among(self.lanes))
-            case _ if number < 82:
-                self._give_up_on_one()
-            case _ if number < 87:
-                self._start_sweep()
-            case _ if number < 91:
-                self._time_passes(self.choices.among((1_000, 61_000, 300_000, 1_000_000)))
-            case _ if number < 93:
-                self._start_janitor()
-            case _ if number < 96:
-                self.topic.produce()
-            case 96:
-                self._rewind()
-            case 97:
-                self._vandal()
-            case 98:
-                self._bring_about_the_ending()
-            case _:
-                self.choices.among((self._deliver_nothing, self._days_pass))()
-        return True
+    def _actions(self) -> list[tuple[int, Callable[[], None]]]:
+        """What the scheduler can do, and how often of 200 times; the first is the harmless one."""
+        return [
+            (132, self._go_on),
+            (20, self._deliver_something),
+            (12, self._give_up_on_one),
+            (10, self._start_sweep),
+            (8, self._some_time_passes),
+            (4, self._start_janitor),
+            (6, self._produce),
+            (2, self._rewind),
+            (2, self._vandal),
+            (2, self._bring_about_the_ending),
+            (1, self._deliver_nothing),
+            (1, self._days_pass),
+        ]
 
-    def _go_on(self) -> bool:
+    def _go_on(self) -> None:
+        """Whoever runs, runs on; where nobody does, the next records are delivered, then produced."""
         if self._alive:
             self._resume(self.choices.below(len(self._alive)))
         elif waiting := [lane for lane in self.lanes if lane.waiting]:
             self._deliver(waiting[0])
         elif not all(log.complete for log in self.topic.logs):
             self.topic.produce()
-        else:
-            return not self._everything_happened()
-        return True
-
-    def _everything_happened(self) -> bool:
-        if not self._ended:
+        elif not self._ended:
             self._bring_about_the_ending()
-            return False
-        return not any(lane.waiting for lane in self.lanes)
+        else:
+            self._nothing_left = True
+
+    def _produce(self) -> None:
+        self.topic.produce()
+
+    def _deliver_something(self) -> None:
+        self._deliver(self.choices.among(self.lanes))
 
     def _resume(self, index: int) -> None:
         process, done = self._alive[index]
@@ -313,9 +308,13 @@ class Simulation:
         elif process.succeeded:
             self.calls.tell(f"removes {process.answer} objects")
 
+    def _some_time_passes(self) -> None:
+        self._time_passes(self.choices.among((1_000, 61_000, 300_000, 1_000_000)))
+
     def _time_passes(self, by_ms: int) -> None:
         """Who is older than an invocation can be ends."""
         self.now_ms += by_ms
+        self.calls.story.append(f"{by_ms / 1000:,.0f} s pass")
         for entry in [e for e in self._alive if self.now_ms - e[0].started_ms > LIFETIME_MS]:
             process, done = entry
             self.calls.running = process
@@ -334,6 +333,7 @@ class Simulation:
         if days > EXPIRY_DAYS:
             older_than_ms = self.now_ms - EXPIRY_DAYS * DAY_MS
             self.inner.delete(list(self.inner.keys(f"{STAGING}/", older_than_ms=older_than_ms)))
+            self.calls.story.append(f"what was staged more than {EXPIRY_DAYS} days ago expires")
         elif self.choices.chance(50):
             self._start_janitor()
 
@@ -353,10 +353,13 @@ class Simulation:
             key = self.choices.among(named)
             self.hidden[key] = self.inner.read(key)
             self.inner.delete([key])
+            self.deleted.add(key)
             self.events["object deleted by hand"] += 1
             self.calls.story.append(f"somebody deletes {key}")
 
     def _restore(self) -> None:
+        for key in self.hidden:
+            self.calls.story.append(f"somebody brings {key} back")
         self.inner.stage(self.hidden)
         self.hidden.clear()
 
@@ -444,7 +447,7 @@ class Simulation:
     def _tried(self, process: Process) -> None:
         self.events["other operators tried"] += 1
         if not isinstance(process.error, FingerprintChanged):
-            self.watch.difference(f"other operators than those of the open windows: {process.error or process.answer}")
+            self.watch.difference(f"other operators than those of the open windows: {process.error or 'accepted'}")
 
     def _finish_drain(self) -> None:
         if len(self.topics) > len(self.generations):
