@@ -5,12 +5,12 @@ The commit is the only point at which anything becomes true: see `headrace.pipel
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, NoReturn, Protocol
 
 import msgspec
 
-from headrace.errors import CommitConflict
+from headrace.errors import CheckpointCorrupt, CommitConflict
 
 
 class CheckpointKey(NamedTuple):
@@ -45,7 +45,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     next_offset: int
     """The first offset not yet applied."""
     committed_at_ms: int
-    """The committer's wall clock, epoch milliseconds: idleness is measured by it."""
+    """The committer's wall clock, epoch milliseconds: idleness is measured by it. It never goes back."""
     max_timestamp_ms: int
     """The newest Kafka timestamp applied: how a re-created topic is recognised."""
     fingerprint: str
@@ -129,11 +129,24 @@ class CheckpointStore(Protocol):
         ...
 
 
+OnCorrupt = Callable[[CheckpointCorrupt], None]
+"""Told of a checkpoint that cannot be read; if it returns, the others follow."""
+
+
+def raise_corrupt(error: CheckpointCorrupt) -> NoReturn:
+    """The careful answer to a checkpoint that cannot be read."""
+    raise error
+
+
 class CheckpointCatalog(Protocol):
     """Lists checkpoints, for the sweeper, the janitor and the audit."""
 
-    def checkpoints(self, application: str) -> Iterator[Checkpoint]:
-        """Every checkpoint of the application: all pipelines, generations and partitions."""
+    def checkpoints(self, application: str, on_corrupt: OnCorrupt = raise_corrupt) -> Iterator[Checkpoint]:
+        """Every checkpoint of the application: all pipelines, generations and partitions.
+
+        Those that cannot be read go to `on_corrupt` instead, which raises unless told otherwise: whoever deletes what
+        no checkpoint names must not go on without one of them.
+        """
         ...
 
 
@@ -165,8 +178,9 @@ class MemoryCheckpointStore:
             if stored and stored.version == version:
                 self._checkpoints[key] = stored.published()
 
-    def checkpoints(self, application: str) -> Iterator[Checkpoint]:
-        """See `CheckpointCatalog.checkpoints`."""
+    def checkpoints(self, application: str, on_corrupt: OnCorrupt = raise_corrupt) -> Iterator[Checkpoint]:
+        """See `CheckpointCatalog.checkpoints`. Nothing in memory is corrupt."""
+        del on_corrupt
         with self._lock:
             found = [c for key, c in self._checkpoints.items() if key.application == application]
         yield from found

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from headrace.errors import ConfigurationError, InfrastructureError
+from headrace.errors import ConfigurationError, InfrastructureError, TopicRecreated
 from headrace.records import TopicPartition
 
 if TYPE_CHECKING:
@@ -53,9 +53,15 @@ class KafkaLog:
         Raises:
             ConfigurationError: the cluster has no such partition, or does not let us read it; no servers, AWS
                 region or credentials are configured.
+            TopicRecreated: the log ends before the offset.
             InfrastructureError: no answer in time.
         """
         low, high = self._watermarks(self._consumer("read_uncommitted"), topic_partition)
+        if next_offset > high:
+            raise TopicRecreated(
+                f"{topic_partition} ends at offset {high}, before {next_offset}, which is next: the topic was deleted "
+                "and made again, or lost records. Its windows stay open; begin again with `headrace generation new`"
+            )
         start = max(next_offset, low)  # what retention deleted is not left to read
         if start >= high:
             return False

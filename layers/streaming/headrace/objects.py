@@ -23,7 +23,7 @@ from obstore.exceptions import (
 from obstore.store import LocalStore, MemoryStore, S3Store
 
 from headrace.checkpoint import OutboxEntry
-from headrace.errors import ConfigurationError, InfrastructureError, ObjectMissing
+from headrace.errors import ConfigurationError, InfrastructureError, ObjectConflict, ObjectMissing
 from headrace.folder import make_durable
 
 PARALLEL = 8
@@ -92,8 +92,12 @@ class ObjectStoreOutbox:
         return True
 
     def publish(self, entries: Sequence[OutboxEntry]) -> None:
-        """See `Outbox.publish`. The copies are made by the store: no byte comes through here."""
-        self._each(self._copy, entries)
+        """See `Outbox.publish`. The copies are made by the store: bytes come through here only to be compared.
+
+        Between the look at a final key and the copy another attempt may publish the same: it copies the same bytes,
+        because the key belongs to one commit and that names one staged object.
+        """
+        self._each(self._publish, entries)
         self._make_durable(entry.final_key for entry in entries)
 
     def keys(self, prefix: str, *, older_than_ms: int | None = None) -> Iterator[str]:
@@ -132,9 +136,24 @@ class ObjectStoreOutbox:
         with self._errors("write", key):
             self._store.put(key, data, use_multipart=False)
 
-    def _copy(self, entry: OutboxEntry) -> None:
+    def _publish(self, entry: OutboxEntry) -> None:
+        size = self._size(entry.final_key)
         with self._errors("publish", entry.final_key), _missing(entry.staged_key):
-            self._store.copy(entry.staged_key, entry.final_key)
+            if size is None:
+                self._store.copy(entry.staged_key, entry.final_key)
+                return
+            same = size == self._store.head(entry.staged_key)["size"]
+        # By content: two ETags of the same bytes may differ (encryption with a key of one's own).
+        if not (same and self.read(entry.staged_key) == self.read(entry.final_key)):
+            raise ObjectConflict(entry.staged_key, entry.final_key)
+
+    def _size(self, key: str) -> int | None:
+        """How many bytes the object has; None if there is none."""
+        with self._errors("publish", key):
+            try:
+                return self._store.head(key)["size"]
+            except FileNotFoundError:
+                return None
 
     def _each(self, action: Callable[[T], None], items: Sequence[T]) -> None:
         """Do it for each item, a few at a time; after a failure start no more, and raise it."""

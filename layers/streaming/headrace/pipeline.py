@@ -24,6 +24,7 @@ import msgspec
 
 from headrace import event, lake, ledger
 from headrace.checkpoint import Checkpoint, CheckpointKey, CheckpointStore, OutboxEntry
+from headrace.checksum import opened, sealed
 from headrace.errors import (
     CheckpointCorrupt,
     CommitConflict,
@@ -110,23 +111,31 @@ class Pipeline:
         """
         partitions = event.decode(lambda_event)
         keys = {place: self._key(place) for place in partitions}
-        loaded = self._checkpoints.load(list(keys.values()))  # 1: for all partitions together
+        loaded = self._loaded(list(keys.values()))  # 1
         totals: Totals = Counter()
         failures: dict[str, Exception] = {}
         for place, records in partitions.items():
             try:
-                totals += self._turn(keys[place], records, loaded.get(keys[place]))
+                totals += self._turn(keys[place], records, loaded(keys[place]))
             except Exception as error:  # noqa: BLE001 - one partition must not stop the others; raised below
                 failures[str(place)] = error
         if failures:
             raise PartitionsFailed(failures) from next(iter(failures.values()))
         return totals
 
+    def _loaded(self, keys: Sequence[CheckpointKey]) -> Callable[[CheckpointKey], Checkpoint | None]:
+        """For all partitions together; if one cannot be read, each in its turn, so that it fails alone."""
+        try:
+            return self._checkpoints.load(keys).get
+        except CheckpointCorrupt:
+            return lambda key: self._checkpoints.load([key]).get(key)
+
     def recover(self, checkpoint: Checkpoint) -> Checkpoint:
         """Publish what was committed and not published; the checkpoint without its outbox.
 
         Raises:
             ObjectMissing: a staged object is gone: a person has to look, it is never skipped.
+            ObjectConflict: other bytes lie at a final key, likewise.
             InfrastructureError: not everything could be copied; nothing newer may be committed.
         """
         if not checkpoint.pending:
@@ -199,10 +208,13 @@ class Pipeline:
         key = checkpoint.key
         topology = self._topology_of(key.topic)
         state = self._outbox.read(checkpoint.state_key) if checkpoint.state_key else checkpoint.state
+        if state is not None:
+            state = opened(state, f"the snapshot {checkpoint.state_key or ''} of {key}")
         if state is not None and checkpoint.fingerprint != topology.fingerprint():
             raise FingerprintChanged(
                 f"{key}: the operators ({topology.fingerprint()}) are not those that made its open windows "
-                f"({checkpoint.fingerprint}): deploy them with a new generation"
+                f"({checkpoint.fingerprint}): undo the change, or deploy it with a new generation "
+                "(`headrace generation new`)"
             )
         return topology.build(TopicPartition(key.topic, key.partition), checkpoint.watermark_ms, state)
 
@@ -232,7 +244,7 @@ class Pipeline:
             checkpoint,
             version=checkpoint.version + 1,
             next_offset=next_offset,
-            committed_at_ms=self._clock_ms(),
+            committed_at_ms=max(checkpoint.committed_at_ms, self._clock_ms()),
             max_timestamp_ms=max(checkpoint.max_timestamp_ms, *(record.timestamp_ms for record in fresh), -1),
             fingerprint=self._topology_of(checkpoint.key.topic).fingerprint(),
             watermark_ms=logic.watermark_ms,
@@ -251,7 +263,8 @@ class Pipeline:
         parts = [part for rows in logic.rows for part in lake.split(rows)]
         files = [(part.table, part.rows) for part in parts]
         booked = _booked(checkpoint, next_offset, facts + ledger.written(files))
-        effects = _Effects(booked, state=logic.snapshot())
+        state = logic.snapshot()
+        effects = _Effects(booked, state=None if state is None else sealed(state))
         attempt = f"{STAGING}/{self._new_id()}"
         entries = []
         for part, page in zip(parts, ledger.pages(booked, files), strict=True):
@@ -261,7 +274,7 @@ class Pipeline:
             effects.objects[entry.staged_key] = file.content
         if len(entries) > self._inline_outbox_entries:
             effects.manifest = f"{attempt}/manifest"
-            effects.objects[effects.manifest] = msgspec.json.encode(entries)
+            effects.objects[effects.manifest] = sealed(msgspec.json.encode(entries))
         else:
             effects.outbox = tuple(entries)
         if effects.state is not None and len(effects.state) > self._inline_state_bytes:
@@ -309,10 +322,11 @@ def read_manifest(outbox: Outbox, key: str) -> Sequence[OutboxEntry]:
         ObjectMissing: it is gone.
         CheckpointCorrupt: it cannot be read.
     """
+    name = f"the outbox manifest {key!r}"
     try:
-        return msgspec.json.decode(outbox.read(key), type=tuple[OutboxEntry, ...])
+        return msgspec.json.decode(opened(outbox.read(key), name), type=tuple[OutboxEntry, ...])
     except msgspec.MsgspecError as error:
-        raise CheckpointCorrupt(f"the outbox manifest {key!r} cannot be read: {error}") from error
+        raise CheckpointCorrupt(f"{name} cannot be read: {error}", name) from error
 
 
 def _origin(key: CheckpointKey, offset: int) -> Checkpoint:
@@ -350,6 +364,7 @@ def _fresh(records: Sequence[Record], checkpoint: Checkpoint) -> Sequence[Record
         elif record.timestamp_ms > checkpoint.max_timestamp_ms:
             raise TopicRecreated(
                 f"{checkpoint.key}: offset {record.offset} is below {checkpoint.next_offset} but newer than all that "
-                "was applied: the topic was deleted and made again; deploy with a new generation"
+                "was applied: the topic was deleted and made again. Nothing is skipped; begin again with "
+                "`headrace generation new`"
             )
     return list(unique.values())

@@ -18,7 +18,7 @@ from headrace_cli.errors import CommandError, OptionError
 from headrace_cli.main import run
 
 HEADRACE = Path(sys.executable).with_name("headrace")
-COMMANDS = ["audit", "dead", "demo", "events", "kafka", "lake", "produce"]
+COMMANDS = ["audit", "dead", "demo", "events", "generation", "kafka", "lake", "produce"]
 # The commands with tests of their own are not here.
 WITH_EXAMPLES = [
     ["audit"],
@@ -27,6 +27,7 @@ WITH_EXAMPLES = [
     ["dead", "show"],
     ["dead", "redrive"],
     ["events"],
+    *(["generation", *name] for name in ([], ["show"], ["drain"], ["new"])),
     ["lake"],
     ["lake", "tables"],
     ["lake", "show"],

@@ -34,6 +34,11 @@ class FakeS3(BaseHTTPRequestHandler):
 
     do_GET = do_PUT  # noqa: N815 - http.server's name
 
+    def do_HEAD(self):
+        self.send_response(self.server.look)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
     def log_message(self, *_):
         pass
 
@@ -42,6 +47,7 @@ class FakeS3(BaseHTTPRequestHandler):
 def fake_s3(monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), FakeS3)
     server.requests, server.answers, server.answer = [], iter(()), (200, b"")
+    server.look = 404
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     aws_environment(monkeypatch, f"http://127.0.0.1:{server.server_port}")
@@ -141,6 +147,14 @@ def test_a_denied_access_is_no_retriable_error(fake_s3, status):
         assert "\n" not in str(refused.value)
         assert "a-secret-word" not in str(refused.value)
     assert len(fake_s3.requests) == 3
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_final_key_that_may_not_be_looked_at_is_not_taken_for_absent(fake_s3, status):
+    fake_s3.look, fake_s3.answer = status, (200, b"")
+    with pytest.raises(ConfigurationError, match="cannot publish lake/a in bucket 'bucket'"):
+        open_lake("s3://bucket").publish(PUBLISH)
+    assert fake_s3.requests == []
 
 
 def test_a_server_that_refuses_connections_is_a_retriable_error(monkeypatch):
