@@ -69,7 +69,7 @@ def selected(lake, selection):
         ({"since_ms": NOON_MS, "until_ms": NOON_MS + HOUR_MS}, ALL - {("clickstream", "1", "clicks-0@6")}),
         ({"until_ms": NOON_MS}, set()),
     ],
-    ids=str,
+    ids=lambda value: "-".join(value) or "all" if isinstance(value, dict) else "letters",  # a set has no order
 )
 def test_a_filter_takes_what_it_names(lake, filters, expected):
     assert selected(lake, Selection(**filters)) == expected
