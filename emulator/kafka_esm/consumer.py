@@ -128,6 +128,12 @@ class TopicConsumer:
                 raise BrokerError(f"{answer.topic}-{answer.partition}: {answer.error.str()}: commit failed")
         self._positions.update({source.partition: offset for source, offset in next_offsets.items()})
 
+    def rewind(self) -> None:
+        """Go back to `positions`: what was read and not committed is read again. Asks no broker."""
+        self._read_until.clear()
+        places = [KafkaPartition(self._topic, number, offset) for number, offset in self._positions.items()]
+        self._call(self._consumer.assign, places)
+
     def lag(self) -> dict[int, int]:
         """Return how many offsets each partition is behind the broker's high watermark, asked now.
 

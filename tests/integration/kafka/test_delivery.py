@@ -88,7 +88,8 @@ def test_a_failed_batch_comes_again_and_nothing_is_committed_before(new_topic, p
 
     first, second, third, *rest = handler.events
     assert first == second == third
-    assert [event == third for event in rest] == [False]
+    assert rest  # one batch, or more if the machine is slow
+    assert third not in rest
     assert seen_while_failing[:3] == [[None] * 3] * 3
     assert handler.applied == {partition: list(range(20)) for partition in PARTITIONS}
     assert committed(one, PARTITIONS) == [20] * 3
