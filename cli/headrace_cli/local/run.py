@@ -19,7 +19,7 @@ from headrace_cli.kafka.producer import produce
 from headrace_cli.local.broker import RunBroker
 from headrace_cli.local.deployment import Deployment, LogLine
 from headrace_cli.sources.source import SourceRecord
-from kafka_esm import DrainTimeoutError, Emulator, FunctionError, Invocation, Invoker
+from kafka_esm import DrainTimeoutError, Emulator, FunctionError, Invocation, Invoker, Position
 
 UNREAD_BYTES = 2 * 1024 * 1024
 """Most bytes of a partition that a mapping has yet to consume: the embedded broker forgets more than 5 MB silently."""
@@ -111,12 +111,12 @@ def run(
         max_attempts=ATTEMPTS,
         on_invocation=tally.note,
     )
-    started_s = _deliver_everything(emulator, _Feeds(sources, broker.servers, spool, emulator), tally)
-    sweeps = _close_windows(deployment, on_log, progress)
+    started_s = _deliver_everything(emulator, Feeds(sources, broker.servers, spool, emulator), tally)
+    sweeps = close_windows(deployment, on_log, progress)
     return RunResult(tally, time.monotonic() - started_s, sweeps)
 
 
-def _deliver_everything(emulator: Emulator, feeds: "_Feeds", tally: Tally) -> float:
+def _deliver_everything(emulator: Emulator, feeds: "Feeds", tally: Tally) -> float:
     """Produce and consume; when the first record was sent, on the monotonic clock."""
     with ExitStack() as stack:
         stack.callback(emulator.stop, STOP_GRACE_S)
@@ -133,7 +133,15 @@ class _Stopped(Exception):
     """The feed was asked to end."""
 
 
-class _Feeds:
+class Positions(Protocol):
+    """Whoever knows how far the mappings are."""
+
+    def positions(self) -> Mapping[Position, int]:
+        """The next offset of each mapping's partitions."""
+        ...
+
+
+class Feeds:
     """A thread per topic that produces, held back by the slowest mapping of the topic."""
 
     def __init__(
@@ -141,7 +149,7 @@ class _Feeds:
         sources: Mapping[str, Callable[[], Iterator[SourceRecord]]],
         servers: str,
         spool: Spool,
-        emulator: Emulator,
+        emulator: Positions,
     ) -> None:
         self._servers = servers
         self._spool = spool
@@ -155,15 +163,18 @@ class _Feeds:
         self._topics = list(sources)
 
     def start(self) -> None:
+        """Begin."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
+        """End, with the records that are already on their way."""
         self._stop.set()
         for thread in self._threads:
             thread.join(STOP_GRACE_S)
 
     def produced(self) -> int:
+        """How many records the broker acknowledged."""
         return sum(map(self._spool.count, self._topics))
 
     def done(self) -> bool:
@@ -207,7 +218,7 @@ class _Feeds:
         )
 
 
-def _wait_until_consumed(emulator: Emulator, feeds: _Feeds, tally: Tally) -> None:
+def _wait_until_consumed(emulator: Emulator, feeds: Feeds, tally: Tally) -> None:
     delivered, since_s = -1, time.monotonic()
     while not feeds.done():
         emulator.check()
@@ -227,7 +238,7 @@ def _wait_until_consumed(emulator: Emulator, feeds: _Feeds, tally: Tally) -> Non
             return
 
 
-def _close_windows(deployment: Deployment, on_log: LogLine, progress: Progress) -> int:
+def close_windows(deployment: Deployment, on_log: LogLine, progress: Progress) -> int:
     """Sweep until there is nothing left to do; how often that was."""
     progress("Closing the windows", 0, None)
     invoker = deployment.invoker(deployment.sweeper(), on_log)
