@@ -12,7 +12,7 @@ export SAM_CLI_TELEMETRY := 0
 BIN := .venv/bin
 SETUP := .venv/.made-at
 
-.PHONY: help setup demo test lint type format validate build build-host build-platform deploy bench clean
+.PHONY: help setup demo test chaos-real lint type format validate build build-host build-platform deploy bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -33,6 +33,10 @@ demo: setup ## Run the whole application on this machine and audit what came out
 
 test: setup build-host ## Run all tests (a file at a time on up to four processors)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+chaos-real: setup ## Break the application on real parts, MINUTES=5 SEED=0 BROKERS=1 (or 3); needs Java and Maven
+	@PYTHONPATH=tests $(BIN)/python -m chaos.real \
+		--minutes '$(or $(MINUTES),5)' --seed '$(or $(SEED),0)' --brokers '$(or $(BROKERS),1)'
 
 lint: setup ## Check style and formatting
 	$(BIN)/ruff check --output-format concise

@@ -20,7 +20,7 @@ KINDS = tuple(dict.fromkeys(ROUND))
 
 GAP_S = (0.2, 2.0)
 PAUSE_S = (0.1, 2.5)
-"""How long a function stands still. A new environment needs about a second: the old one goes on before, at or after it."""
+"""How long a function stands still. A new environment needs about a second: the old one goes on before or after it."""
 DOWN_S = (0.0, 3.0)
 """How long a killed broker stays down before it is started again."""
 

@@ -140,11 +140,9 @@ class _Chaos:
         self._failures: list[Exception] = []
         self._over = threading.Event()
         sweeper = deployment.sweeper()
-        sweeper = replace(
-            sweeper, environment={**sweeper.environment, "HEADRACE_IDLE_TIMEOUT_MS": str(NEVER_IDLE_MS)}
-        )
+        sweeper = replace(sweeper, environment={**sweeper.environment, "HEADRACE_IDLE_TIMEOUT_MS": str(NEVER_IDLE_MS)})
 
-        def environments(name: str, function) -> Environments:  # noqa: ANN001 - a Function
+        def environments(name: str, function) -> Environments:
             return Environments(name, lambda: deployment.invoker(function, log), self._ambush, self._zombies)
 
         self._sweeper = environments(SWEEPER, sweeper)

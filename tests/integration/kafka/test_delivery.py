@@ -2,6 +2,7 @@
 
 import base64
 import time
+from dataclasses import replace
 
 from .conftest import Recorder
 
@@ -37,7 +38,7 @@ def test_a_record_is_delivered_with_all_that_kafka_keeps(new_topic, producer, ma
     producer.produce(topic, b"no key")
     assert producer.flush(10) == 0
 
-    with emulate(handler, mapping(topic)) as emulator:
+    with emulate(handler, replace(mapping(topic), batching_window_ms=500)) as emulator:
         emulator.wait_drained(20)
 
     (event,) = handler.events
