@@ -1,6 +1,7 @@
 """One run on real parts, with faults, and the verdict."""
 
 import contextlib
+import functools
 import threading
 import time
 from collections import Counter
@@ -60,6 +61,8 @@ class Outcome:
     """By outcome, as the mappings saw it."""
     sweeps: Counter[str] = field(default_factory=Counter)
     """By outcome, while records came."""
+    sweep_totals: Counter[str] = field(default_factory=Counter)
+    """What the sweeper answered: partitions visited, recovered, overtaken."""
     zombies: Counter[str] = field(default_factory=Counter)
     """By outcome, after they were continued."""
     zombie_totals: Counter[str] = field(default_factory=Counter)
@@ -99,7 +102,7 @@ def run(folder: Path, *, seed: int, seconds: float, brokers: int, rate: int, tel
     outcome = Outcome(seed, brokers)
     with ExitStack() as stack:
         log = stack.enter_context((folder / "functions.log").open("w", buffering=1))
-        write = lambda line: print(line, file=log)  # noqa: E731 - one of many lines
+        write = functools.partial(print, file=log)
         tell("building the functions")
         build_for_runtime(write)
         kafka = stack.enter_context(KafkaServer(folder / "kafka", brokers, notify=tell))
@@ -260,7 +263,7 @@ class _Chaos:
     def _sweep(self) -> None:
         while not self._over.wait(SWEEP_EVERY_S):
             try:
-                self._sweeper.invoke(b"{}")
+                self._outcome.sweep_totals.update(counts(self._sweeper.invoke(b"{}")))
                 self._outcome.sweeps["success"] += 1
             except FunctionError as error:
                 self._outcome.sweeps[error.error_type] += 1
