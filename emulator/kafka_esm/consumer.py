@@ -62,6 +62,8 @@ class TopicConsumer:
         self._positions: dict[int, int] = {}
         self._read_until: dict[int, int] = {}
         self._topic_was_missing = False
+        self.met_broker = False
+        """Whether a broker ever answered: if not, the address may be wrong."""
         self._consumer: Consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap_servers,
@@ -148,6 +150,7 @@ class TopicConsumer:
 
     def _partitions(self) -> list[int]:
         metadata = self._call(self._consumer.list_topics, self._topic, timeout=_TIMEOUT_SECONDS)
+        self.met_broker = True
         topic = metadata.topics.get(self._topic)
         if topic is None or topic.error is not None:
             return []

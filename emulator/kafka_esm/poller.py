@@ -122,7 +122,6 @@ class Poller:
         self._consumer: TopicConsumer | None = None
         self._next_look_ms = 0
         self._topic_announced = False
-        self._met_broker = False
         self._broker_errors = 0
         # Drain requests are numbered; an answer holds for every request made before it was looked for.
         self._drain_asked = 0
@@ -192,7 +191,7 @@ class Poller:
 
         What is queued is forgotten: an error in the middle of reading may have cost records, which come again.
         """
-        if not (error.retriable and self._met_broker):
+        if not (error.retriable and consumer.met_broker):
             raise error
         self._state = f"waits for Kafka: {error}"
         if not self._broker_errors:
@@ -205,7 +204,7 @@ class Poller:
 
     def _discover(self, consumer: TopicConsumer) -> None:
         new = consumer.discover()
-        self._met_broker, self._broker_errors = True, 0
+        self._broker_errors = 0
         if new:
             self._notify(f"reads {', '.join(f'{topic}-{number}' for topic, number in new)}")
         elif not consumer.positions and not self._topic_announced:

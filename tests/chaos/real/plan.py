@@ -19,10 +19,11 @@ ROUND: tuple[Kind, ...] = (
 KINDS = tuple(dict.fromkeys(ROUND))
 
 GAP_S = (0.2, 2.0)
-PAUSE_S = (0.1, 2.5)
-"""How long a function stands still. A new environment needs about a second: the old one goes on before or after it."""
-DOWN_S = (0.0, 3.0)
-"""How long a killed broker stays down before it is started again."""
+PAUSE_S = 8.0
+"""Longest time that a function stands still. Most are shorter than the start of another environment, which then races
+with it; after the others many newer commits have been made."""
+DOWN_S = 3.0
+"""Longest time that a killed broker stays down before it is started again."""
 
 
 class Fault(NamedTuple):
@@ -51,7 +52,12 @@ def faults(seed: int) -> Iterator[Sequence[Fault]]:
 
 
 def _fault(kind: Kind, draw: random.Random) -> Fault:
-    lasts = DOWN_S if kind == "broker killed" else PAUSE_S
+    lasts_s = DOWN_S if kind == "broker killed" else PAUSE_S
     return Fault(
-        kind, draw.uniform(*GAP_S), draw.randrange(1 << 16), draw.random(), draw.uniform(*lasts), draw.random() < 0.5
+        kind=kind,
+        after_s=draw.uniform(*GAP_S),
+        victim=draw.randrange(1 << 16),
+        moment=draw.random(),
+        lasts_s=lasts_s * draw.random() ** 2,
+        orderly=draw.random() < 0.5,
     )
