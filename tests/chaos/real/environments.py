@@ -5,6 +5,7 @@ on where it was, with everything it had read.
 """
 
 import contextlib
+import functools
 import signal
 import threading
 import time
@@ -18,8 +19,11 @@ from .plan import Fault
 
 GIVE_UP_S = 0.2
 """So long a mapping waits for a function that was paused. On AWS it is the rest of the function's time-out."""
+BEHIND_S = 20.0
+"""Longest wait for the later invocations that a zombie waits for: there may be none any more."""
 ZOMBIE_S = 60.0
 """Longest life of an environment after it was continued."""
+LOOK_S = 0.02
 USUAL_S = 0.2
 """What an invocation takes, before there was one."""
 
@@ -65,9 +69,9 @@ class Zombies:
         """What they answered: records applied, skipped, conflicts."""
         self._threads: list[threading.Thread] = []
 
-    def add(self, environment: RuntimeInvoker, call: Future, pause_s: float) -> None:
+    def add(self, environment: RuntimeInvoker, call: Future, pause: Callable[[], None]) -> None:
         """Continue this environment after the pause, and end it when its invocation has ended."""
-        thread = threading.Thread(target=self._live_on, args=[environment, call, pause_s], daemon=True)
+        thread = threading.Thread(target=self._live_on, args=[environment, call, pause], daemon=True)
         self._threads.append(thread)
         thread.start()
 
@@ -76,8 +80,8 @@ class Zombies:
         for thread in self._threads:
             thread.join()
 
-    def _live_on(self, environment: RuntimeInvoker, call: Future, pause_s: float) -> None:
-        time.sleep(pause_s)
+    def _live_on(self, environment: RuntimeInvoker, call: Future, pause: Callable[[], None]) -> None:
+        pause()
         environment.send_signal(signal.SIGCONT)
         wait([call], ZOMBIE_S)
         with contextlib.suppress(OSError):
@@ -111,6 +115,7 @@ class Environments:
         self._zombies = zombies
         self._current: RuntimeInvoker | None = None
         self._usual_s = USUAL_S
+        self._succeeded = 0
         self._closed = False
         self._calls = ThreadPoolExecutor(thread_name_prefix=name)
 
@@ -126,6 +131,7 @@ class Environments:
             self._strike(fault, environment, call)
         answer = call.result()
         self._usual_s = time.monotonic() - started_s
+        self._succeeded += 1
         return answer
 
     def close(self) -> None:
@@ -154,6 +160,12 @@ class Environments:
             environment.send_signal(signal.SIGCONT)
             return
         self._current = None
-        self._zombies.add(environment, call, fault.lasts_s)
+        self._zombies.add(environment, call, functools.partial(self._wait_behind, fault, self._succeeded))
         self._ambush.hit()
         raise FunctionTimeout("Sandbox.Timedout", f"paused, and given up on after {GIVE_UP_S:g} s")
+
+    def _wait_behind(self, fault: Fault, since: int) -> None:
+        deadline_s = time.monotonic() + BEHIND_S
+        while self._succeeded < since + fault.behind and time.monotonic() < deadline_s and not self._closed:
+            time.sleep(LOOK_S)
+        time.sleep(fault.lasts_s)

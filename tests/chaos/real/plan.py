@@ -19,9 +19,10 @@ ROUND: tuple[Kind, ...] = (
 KINDS = tuple(dict.fromkeys(ROUND))
 
 GAP_S = (0.2, 2.0)
-PAUSE_S = 8.0
-"""Longest time that a function stands still. Most are shorter than the start of another environment, which then races
-with it; after the others many newer commits have been made."""
+BEHIND = (0, 0, 1, 2, 3)
+"""So many later invocations succeed before a paused function goes on: none, and it races with its own successor."""
+PAUSE_S = 1.5
+"""Longest time that it stands still after them."""
 DOWN_S = 3.0
 """Longest time that a killed broker stays down before it is started again."""
 
@@ -38,6 +39,8 @@ class Fault(NamedTuple):
     """When in the invocation, from 0 to 1 of what the last one took."""
     lasts_s: float
     """A pause, or a broker's absence."""
+    behind: int
+    """For a pause: how many later invocations come before its end."""
     orderly: bool
     """For a restart of the mappings: whether running invocations may end first."""
 
@@ -58,6 +61,7 @@ def _fault(kind: Kind, draw: random.Random) -> Fault:
         after_s=draw.uniform(*GAP_S),
         victim=draw.randrange(1 << 16),
         moment=draw.random(),
-        lasts_s=lasts_s * draw.random() ** 2,
+        lasts_s=draw.uniform(0, lasts_s),
+        behind=draw.choice(BEHIND),
         orderly=draw.random() < 0.5,
     )
