@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -21,15 +23,25 @@ from .real.plan import KINDS, ROUND, faults
 TESTS = Path(__file__).resolve().parents[1]
 
 
-def chaos(*arguments, **environment):
+CHAOS = [sys.executable, "-m", "chaos.real"]
+
+
+def environment(**more):
+    return {**os.environ, "PYTHONPATH": str(TESTS), **more}
+
+
+def chaos(*arguments, **more):
     return subprocess.run(
-        [sys.executable, "-m", "chaos.real", *arguments],
-        env={**os.environ, "PYTHONPATH": str(TESTS), **environment},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
+        [*CHAOS, *arguments], env=environment(**more), capture_output=True, text=True, timeout=280, check=False
     )
+
+
+def processes_naming(folder):
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found += [path.parent.name] if str(folder) in path.read_text(errors="replace") else []
+    return found
 
 
 @pytest.mark.runtime
@@ -43,6 +55,23 @@ def test_every_kind_of_fault_strikes_and_the_results_are_exact(tmp_path):
     assert {*told["faults"]} == {*KINDS}, told["missed"]
     assert sum(told["zombies"].values()) == told["faults"]["function paused"]
     assert told["records"] > 1_000
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.runtime
+@pytest.mark.parametrize(("number", "exit_status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_leaves_nothing_behind(tmp_path, number, exit_status):
+    require_java_tools()
+    with subprocess.Popen([*CHAOS], env=environment(TMPDIR=str(tmp_path)), stderr=subprocess.PIPE, text=True) as run:
+        told = next(line for line in run.stderr if " starting " in line or " reads " in line)
+        assert "Apache Kafka" in told
+        if number == signal.SIGINT:  # everything runs by then
+            assert any(" reads " in line for line in run.stderr)
+            assert processes_naming(tmp_path)
+        run.send_signal(number)
+        run.communicate(timeout=60)
+    assert run.returncode == exit_status
+    assert processes_naming(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
 

@@ -18,6 +18,9 @@ from .run import MOST_S, Outcome, run
 
 # ruff: noqa: T201 - printing is what this is for
 
+INTERRUPTED = 130
+TERMINATED = 143
+"""Exit statuses after SIGINT and SIGTERM, as shells have them."""
 EXAMPLES = """\
 examples:
   make chaos-real
@@ -38,7 +41,7 @@ Faults and records are the seed's; which instruction they hit is the machine's. 
 def main(arguments: list[str]) -> int:
     """Run, and tell what came out."""
     options = _options(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     folder = Path(tempfile.mkdtemp(prefix="headrace-chaos-"))
     outcome: Outcome | None = None
     try:
@@ -52,9 +55,9 @@ def main(arguments: list[str]) -> int:
         )
     except (CommandError, KafkaEsmError) as error:
         print(f"chaos: seed {options.seed}: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stopped:
         shutil.rmtree(folder)
-        return 130
+        return INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else TERMINATED
     if outcome is not None:
         print(json.dumps(as_json(outcome)) if options.json else as_text(outcome))
     if outcome is None or not outcome.exact:
