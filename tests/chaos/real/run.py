@@ -32,7 +32,9 @@ from .plan import Fault, faults
 
 ROLES = Roles(clicks="clicks", logs="logs")
 MOST_S = 3_600
-"""Longest run: sources are made for it."""
+"""Longest run."""
+ROUND_S = 180
+"""A round of faults takes no longer, if the machine is not very slow."""
 STRIKE_S = 30.0
 """So long a fault waits for an invocation to hit; after that it counts as missed."""
 STALL_S = 120.0
@@ -162,12 +164,13 @@ class _Chaos:
         started_s = time.monotonic()
         sweeps = threading.Thread(target=self._sweep, daemon=True)
         with ExitStack() as stack:
+            stack.callback(self._join_revival)  # a broker started after the cluster's end would be nobody's
             stack.callback(self._zombies.wait)
             stack.callback(self._mappings.stop, 10.0)
             stack.callback(self._stop_sweeper, sweeps)
             self._mappings.start()
             sweeps.start()
-            feeds = Feeds(self._sources(rate), self._kafka.bootstrap_servers, self._spool, self._mappings)
+            feeds = Feeds(self._sources(rate, seconds), self._kafka.bootstrap_servers, self._spool, self._mappings)
             stack.callback(feeds.stop)
             feeds.start()
             self._break(feeds, started_s, seconds)
@@ -182,12 +185,14 @@ class _Chaos:
         self._outcome.zombies = self._zombies.outcomes
         self._outcome.zombie_totals = self._zombies.totals
 
-    def _sources(self, rate: int) -> dict[str, Callable[[], Iterator[SourceRecord]]]:
+    def _sources(self, rate: int, seconds: float) -> dict[str, Callable[[], Iterator[SourceRecord]]]:
+        # Event time goes much faster than the clock, so that windows and sessions close all the time.
+        longest_s = int(1.5 * seconds) + ROUND_S
         seed, start_ms = self._outcome.seed, time.time_ns() // 1_000_000 - generator.SPAN_MS
         clicks, logs = rate * 2 // 3, rate - rate * 2 // 3
         return {
-            ROLES.clicks: lambda: self._paced(generator.clicks(clicks * MOST_S, seed, start_ms), clicks),
-            ROLES.logs: lambda: self._paced(generator.service_logs(logs * MOST_S, seed, start_ms), logs),
+            ROLES.clicks: lambda: self._paced(generator.clicks(clicks * longest_s, seed, start_ms), clicks),
+            ROLES.logs: lambda: self._paced(generator.service_logs(logs * longest_s, seed, start_ms), logs),
         }
 
     def _paced(self, records: Iterator[SourceRecord], rate: int) -> Iterator[SourceRecord]:
@@ -236,7 +241,7 @@ class _Chaos:
         self._revival.start()
 
     def _revive(self, after_s: float) -> None:
-        time.sleep(after_s)
+        self._over.wait(after_s)
         try:
             self._kafka.start()
             self._tell("broker is back")
@@ -244,9 +249,12 @@ class _Chaos:
             self._failures.append(error)
 
     def _wait_for_broker(self) -> None:
+        self._join_revival()
+        self._check()
+
+    def _join_revival(self) -> None:
         if self._revival is not None:
             self._revival.join()
-        self._check()
 
     def _check(self) -> None:
         if self._failures:
