@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 from headrace_cli.audit.records import Produced
 from headrace_cli.audit.spool import Spool
 from headrace_cli.errors import CommandError
-from headrace_cli.kafka.producer import produce
+from headrace_cli.kafka.producer import DELIVERY_TIMEOUT_S, produce
 from headrace_cli.local.broker import RunBroker
 from headrace_cli.local.deployment import Deployment, LogLine
 from headrace_cli.sources.source import SourceRecord
@@ -150,10 +150,12 @@ class Feeds:
         servers: str,
         spool: Spool,
         emulator: Positions,
+        delivery_timeout_s: float = DELIVERY_TIMEOUT_S,
     ) -> None:
         self._servers = servers
         self._spool = spool
         self._emulator = emulator
+        self._delivery_timeout_s = delivery_timeout_s
         self._stop = threading.Event()
         self._failures: list[Exception] = []
         self._threads = [
@@ -195,6 +197,7 @@ class Feeds:
                 topic,
                 on_delivery=lambda *facts: self._spool.add(Produced(topic, *facts)),
                 pace=lambda: self._may_go_on(topic),
+                delivery_timeout_s=self._delivery_timeout_s,
             )
         except _Stopped:
             pass

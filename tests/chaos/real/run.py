@@ -38,6 +38,8 @@ ROUND_S = 180
 STRIKE_S = 30.0
 """So long a fault waits for an invocation to hit; after that it counts as missed."""
 STALL_S = 120.0
+DELIVERY_S = 100.0
+"""A killed broker is back by then, also on a busy machine."""
 SWEEP_EVERY_S = 1.0
 SWEEPER = "Sweeper"
 NEVER_IDLE_MS = 24 * 3_600_000
@@ -170,7 +172,8 @@ class _Chaos:
             stack.callback(self._stop_sweeper, sweeps)
             self._mappings.start()
             sweeps.start()
-            feeds = Feeds(self._sources(rate, seconds), self._kafka.bootstrap_servers, self._spool, self._mappings)
+            servers = self._kafka.bootstrap_servers
+            feeds = Feeds(self._sources(rate, seconds), servers, self._spool, self._mappings, DELIVERY_S)
             stack.callback(feeds.stop)
             feeds.start()
             self._break(feeds, started_s, seconds)
