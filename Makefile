@@ -12,7 +12,8 @@ export SAM_CLI_TELEMETRY := 0
 BIN := .venv/bin
 SETUP := .venv/.made-at
 
-.PHONY: help setup demo test chaos-real lint type format validate build build-host build-platform deploy bench clean
+.PHONY: help setup demo test chaos chaos-guards chaos-real lint type format validate build build-host build-platform
+.PHONY: deploy bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -33,6 +34,14 @@ demo: setup ## Run the whole application on this machine and audit what came out
 
 test: setup build-host ## Run all tests (a file at a time on up to four processors)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+SEEDS ?= 500
+SEED0 ?= 0
+chaos: setup ## Run the pipeline through SEEDS seeded schedules of failures, from seed SEED0 on
+	@cd tests && ../$(BIN)/python -m chaos.run --seeds '$(SEEDS)' --seed0 '$(SEED0)' $(if $(WITHOUT),--without '$(WITHOUT)')
+
+chaos-guards: setup ## Leave out each clause of the protocol in turn: how many schedules until that shows
+	@cd tests && ../$(BIN)/python -m chaos.run_guards
 
 chaos-real: setup ## Break the application on real parts, MINUTES=5 SEED=0 BROKERS=1 (or 3); needs Java and Maven
 	@PYTHONPATH=tests $(BIN)/python -m chaos.real \

@@ -1,6 +1,7 @@
 """A local Lambda event source mapping for Kafka topics, driven by a SAM template."""
 
 from kafka_esm.broker import EmbeddedBroker
+from kafka_esm.chaos import Fault
 from kafka_esm.emulator import Emulator, InvokerFactory, Position
 from kafka_esm.errors import (
     BrokerError,
@@ -9,6 +10,7 @@ from kafka_esm.errors import (
     FunctionError,
     FunctionExit,
     FunctionLoadError,
+    FunctionThrottled,
     FunctionTimeout,
     InvocationError,
     KafkaEsmError,
@@ -33,10 +35,12 @@ __all__ = [
     "DrainTimeoutError",
     "EmbeddedBroker",
     "Emulator",
+    "Fault",
     "Function",
     "FunctionError",
     "FunctionExit",
     "FunctionLoadError",
+    "FunctionThrottled",
     "FunctionTimeout",
     "Handler",
     "InProcessInvoker",

@@ -58,6 +58,8 @@ class Batcher:
 
     def __init__(self, limits: Limits, envelope: Envelope) -> None:
         self._limits = limits
+        self.batch_size = limits.batch_size
+        """Most records of the next batch; never above the limit."""
         self._envelope = envelope
         self._empty_size = envelope.empty_size()
         # Insertion order is the order of turns: a partition that was served goes to the back.
@@ -78,15 +80,11 @@ class Batcher:
     def full(self) -> bool:
         """Whether waiting longer cannot make the next batch bigger."""
         everything = self._bytes - len(b",")  # the last record has no comma after it
-        return self._records >= self._limits.batch_size or everything >= self._limits.payload_bytes
+        return self._records >= self.batch_size or everything >= self._limits.payload_bytes
 
     def add(self, record: EncodedRecord, now_ms: int) -> None:
         """Append a record to its partition; offsets of a partition must ascend."""
-        queue = self._queues.get(record.source)
-        if queue is None:
-            queue = self._queues[record.source] = deque()
-            self._bytes += entry_size(record.source)
-        queue.append(_Waiting(record, now_ms))
+        self._queue(record.source).append(_Waiting(record, now_ms))
         self._records += 1
         self._bytes += len(record.json) + len(b",")
 
@@ -116,6 +114,31 @@ class Batcher:
         """The outstanding batch succeeded: the next one may be cut."""
         self._outstanding = None
 
+    def failed(self) -> None:
+        """The outstanding batch failed: it stays outstanding, and comes again as it is."""
+
+    def put_back(self, batch: Batch) -> None:
+        """Queue the records of a batch again, before all others of their partitions; they are due at once.
+
+        Its records must be those right before what is queued: whoever puts several back begins with the last.
+        """
+        for source, records in batch.partitions.items():
+            for record in reversed(records):
+                self._queue(source).appendleft(_Waiting(record, -self._limits.window_ms))
+                self._records += 1
+                self._bytes += len(record.json) + len(b",")
+
+    def first_offsets(self) -> dict[TopicPartition, int]:
+        """Return the offset of the oldest record that waits, for each partition that has one."""
+        return {source: queue[0].record.offset for source, queue in self._queues.items()}
+
+    def _queue(self, source: TopicPartition) -> deque[_Waiting]:
+        queue = self._queues.get(source)
+        if queue is None:
+            queue = self._queues[source] = deque()
+            self._bytes += entry_size(source)
+        return queue
+
     def _cut(self) -> Batch:
         chosen = self._choose()
         partitions = {source: tuple(records) for source, records in chosen.items()}
@@ -129,7 +152,7 @@ class Batcher:
         """
         chosen: dict[TopicPartition, list[EncodedRecord]] = {}
         size = PayloadSize(self._envelope)
-        for _ in range(min(self._limits.batch_size, self._records)):
+        for _ in range(min(self.batch_size, self._records)):
             source = next(iter(self._queues))
             record = self._queues[source][0].record
             if size.with_record(record) > self._limits.payload_bytes:

@@ -79,6 +79,12 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add("--until-drained", action="store_true", help="end when everything in the topics was delivered")
     add("--timeout", type=float, default=300.0, metavar="SECONDS", help="for --until-drained")
     add("--max-attempts", type=int, metavar="N", help="give up on a batch after N failures (default: never)")
+    add(
+        "--chaos",
+        type=int,
+        metavar="SEED",
+        help="deliver again, elsewhere cut, twice at once, …: same seed, same faults",
+    )
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -103,11 +109,12 @@ def _run(options: argparse.Namespace) -> None:
     report = _Report(sys.stdout, as_json=options.json)
     # What functions in this process print must not mix with the report.
     with redirect_stdout(sys.stderr), _terminable():
-        _deliver(options, mappings, report)
-    report.end()
+        injected = _deliver(options, mappings, report)
+    report.end(injected and {"seed": options.chaos, **injected})
 
 
-def _deliver(options: argparse.Namespace, mappings: list[Mapping], report: "_Report") -> None:
+def _deliver(options: argparse.Namespace, mappings: list[Mapping], report: "_Report") -> dict[str, int]:
+    """Return what chaos injected, if there was any."""
     emulator = Emulator(
         mappings,
         options.kafka,
@@ -115,6 +122,7 @@ def _deliver(options: argparse.Namespace, mappings: list[Mapping], report: "_Rep
         max_attempts=options.max_attempts,
         on_invocation=report.invocation,
         on_event=report.notice,
+        chaos=options.chaos,
     )
     with emulator:
         if options.until_drained:
@@ -122,6 +130,7 @@ def _deliver(options: argparse.Namespace, mappings: list[Mapping], report: "_Rep
         while not options.until_drained:
             emulator.check()
             time.sleep(_LOOK_SECONDS)
+    return emulator.injected()
 
 
 @contextmanager
@@ -222,11 +231,15 @@ class _Report:
         """Print something else."""
         print(f"{notice.mapping}: {notice.text}", file=sys.stderr, flush=True)  # noqa: T201
 
-    def end(self) -> None:
+    def end(self, chaos: dict[str, int]) -> None:
         """Print the sums."""
         sums = {"records": self._records, "invocations": self._succeeded, "failures": self._failed}
-        text = ", ".join(f"{count} {name}" for name, count in sums.items())
-        self._print(sums if self._as_json else f"drained: {text}")
+        if self._as_json:
+            self._print({**sums, "chaos": chaos} if chaos else sums)
+            return
+        self._print("drained: " + ", ".join(f"{count} {name}" for name, count in sums.items()))
+        if chaos:
+            self._print("chaos: " + ", ".join(f"{name} {count}" for name, count in chaos.items()))
 
     def _print(self, what: object) -> None:
         text = json.dumps(what) if self._as_json else str(what)
@@ -244,6 +257,7 @@ def _fields(invocation: Invocation) -> dict[str, Any]:
         "duration_ms": invocation.duration_ms,
         "outcome": invocation.outcome,
         "error": invocation.error.message if invocation.error else None,
+        "injected": invocation.error is not None and invocation.error.injected,
         "response": invocation.response,
     }
 

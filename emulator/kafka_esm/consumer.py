@@ -123,12 +123,18 @@ class TopicConsumer:
         return [record for message in [first, *rest] if (record := self._record(message)) is not None]
 
     def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
-        """Commit to the group, and wait for the broker's answer."""
-        offsets = [KafkaPartition(*source, offset) for source, offset in next_offsets.items()]
+        """Commit to the group, and wait for the broker's answer.
+
+        What is committed never goes back: offsets below it, of records that came again, are left out.
+        """
+        ahead = {source: end for source, end in next_offsets.items() if end > self._positions[source.partition]}
+        if not ahead:
+            return
+        offsets = [KafkaPartition(*source, offset) for source, offset in ahead.items()]
         for answer in self._call(self._consumer.commit, offsets=offsets, asynchronous=False):
             if answer.error is not None:
                 raise BrokerError(f"{answer.topic}-{answer.partition}: {answer.error.str()}: commit failed")
-        self._positions.update({source.partition: offset for source, offset in next_offsets.items()})
+        self._positions.update({source.partition: offset for source, offset in ahead.items()})
 
     def rewind(self) -> None:
         """Go back to `positions`: what was read and not committed is read again. Asks no broker."""

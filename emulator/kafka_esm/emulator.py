@@ -2,10 +2,14 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from kafka_esm.chaos import ChaosPlan, Fault
+from kafka_esm.chaos_invoker import ChaosInvoker
 from kafka_esm.errors import DrainTimeoutError
 from kafka_esm.invoker import Invoker
 from kafka_esm.mapping import Mapping
@@ -14,7 +18,7 @@ from kafka_esm.poller import Backoff, Clock, Invocation, Notice, Policy, Poller,
 _LOOK_SECONDS = 0.02
 
 InvokerFactory = Callable[[Mapping], Invoker]
-"""Makes the invoker of one mapping: its execution environment."""
+"""Makes an invoker of one mapping: an execution environment. Under chaos it is called twice."""
 
 
 class Position(NamedTuple):
@@ -46,12 +50,30 @@ class Emulator:
         max_attempts: int | None = None,
         on_invocation: Callable[[Invocation], None] = lambda _: None,
         on_event: Callable[[Notice], None] = lambda _: None,
+        chaos: int | None = None,
     ) -> None:
+        """Say what runs, and how.
+
+        Args:
+            mappings: those that are not enabled are left out.
+            bootstrap_servers: the brokers.
+            invoker_factory: makes the functions' execution environments.
+            clock: milliseconds, for batching windows and durations.
+            backoff: between attempts.
+            max_attempts: of a function on one batch before the mapping gives up.
+            on_invocation: called after every attempt, in the mapping's thread.
+            on_event: called with everything else, in the mapping's thread.
+            chaos: a seed: faults are injected as `ChaosPlan` deals them; None: none are.
+        """
         self._mappings = [mapping for mapping in mappings if mapping.enabled]
         self._servers = bootstrap_servers
         self._invoker_factory = invoker_factory
         self._policy = Policy(clock, backoff or Backoff(), max_attempts, on_invocation, on_event)
+        self._chaos = chaos
+        self._injected: Counter[Fault] = Counter()
+        self._counting = threading.Lock()
         self._invokers: list[Invoker] = []
+        self._chaotic: dict[str, ChaosInvoker] = {}
         self._pollers: list[Poller] = []
         self._threads: list[threading.Thread] = []
         self._failures: list[BaseException] = []
@@ -64,15 +86,14 @@ class Emulator:
         """
         try:
             for mapping in self._mappings:
-                self._invokers.append(self._invoker_factory(mapping))
+                self._pollers.append(self._poller(mapping))
         except BaseException:
+            self._pollers.clear()
             self._close_invokers()
             raise
-        for mapping, invoker in zip(self._mappings, self._invokers, strict=True):
-            poller = Poller(mapping, self._servers, invoker, self._policy)
+        for poller in self._pollers:
             # A daemon: a handler that never returns must not keep the process from ending.
-            thread = threading.Thread(target=self._run, args=[poller], name=mapping.name, daemon=True)
-            self._pollers.append(poller)
+            thread = threading.Thread(target=self._run, args=[poller], name=poller.mapping.name, daemon=True)
             self._threads.append(thread)
             thread.start()
         return self
@@ -84,6 +105,10 @@ class Emulator:
             for poller in self._pollers
             for source, offset in poller.positions().items()
         }
+
+    def injected(self) -> dict[str, int]:
+        """Return how many faults of each kind were injected; empty without chaos."""
+        return {} if self._chaos is None else {str(fault): self._injected[fault] for fault in Fault}
 
     def check(self) -> None:
         """Raise the error of a mapping that failed, if there is one that was not raised yet."""
@@ -103,12 +128,12 @@ class Emulator:
         deadline = time.monotonic() + timeout_seconds
         while True:
             self.check()
-            waiting = [poller for poller, request in requests if not poller.is_drained(request)]
+            waiting = {poller.mapping.name: poller.state for poller, asked in requests if not poller.is_drained(asked)}
+            waiting = waiting or self._stragglers()  # only now: as long as a mapping delivers it may leave another
             if not waiting:
                 return
             if time.monotonic() > deadline:
-                states = {poller.mapping.name: poller.state for poller in waiting}
-                raise DrainTimeoutError(states, timeout_seconds)
+                raise DrainTimeoutError(waiting, timeout_seconds)
             time.sleep(_LOOK_SECONDS)
 
     def stop(self, grace_seconds: float = 5.0) -> None:
@@ -118,9 +143,12 @@ class Emulator:
         """
         for poller in self._pollers:
             poller.stop()
-        self._join(grace_seconds)
+        deadline = time.monotonic() + grace_seconds
+        self._join(deadline)
+        for invoker in self._chaotic.values():
+            invoker.wait_idle(max(0.0, deadline - time.monotonic()))
         self._close_invokers()
-        self._join(1.0)
+        self._join(time.monotonic() + 1.0)
         self._threads.clear()
 
     def __enter__(self) -> Self:
@@ -140,8 +168,28 @@ class Emulator:
         except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread
             self._failures.append(error)
 
-    def _join(self, timeout_seconds: float) -> None:
-        deadline = time.monotonic() + timeout_seconds
+    def _poller(self, mapping: Mapping) -> Poller:
+        if self._chaos is None:
+            invoker = self._invoker_factory(mapping)
+            self._invokers.append(invoker)
+            return Poller(mapping, self._servers, invoker, self._policy)
+        plan = ChaosPlan(self._chaos, mapping.name, partial(self._note_fault, mapping.name))
+        make = partial(self._invoker_factory, mapping)
+        chaotic = ChaosInvoker(make, mapping.function.timeout_seconds, plan)
+        self._invokers.append(chaotic)
+        self._chaotic[mapping.name] = chaotic
+        return Poller(mapping, self._servers, chaotic, self._policy, plan)
+
+    def _note_fault(self, mapping: str, fault: Fault, text: str) -> None:
+        with self._counting:
+            self._injected[fault] += 1
+        self._policy.on_event(Notice(mapping, f"chaos: {text}", fault))
+
+    def _stragglers(self) -> dict[str, str]:
+        text = "the second invocation of a batch is still running"
+        return {name: text for name, invoker in self._chaotic.items() if invoker.busy}
+
+    def _join(self, deadline: float) -> None:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 

@@ -9,6 +9,7 @@ KafkaEsmError
 ├── RecordTooLargeError         one record alone exceeds the payload limit
 ├── InvocationError
 │   ├── FunctionError           the handler raised
+│   │   ├── FunctionThrottled   the invocation was refused before it started
 │   │   ├── FunctionTimeout     the handler took longer than its Timeout
 │   │   └── FunctionExit        the runtime process ended during the invocation
 │   ├── FunctionLoadError       the handler cannot be imported
@@ -91,11 +92,19 @@ class FunctionError(InvocationError):
 
     retriable: ClassVar[bool] = True
 
-    def __init__(self, error_type: str, message: str, stack_trace: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, error_type: str, message: str, stack_trace: tuple[str, ...] = (), *, injected: bool = False
+    ) -> None:
         super().__init__(f"{error_type}: {message}" if message else error_type)
         self.error_type = error_type
         self.message = message
         self.stack_trace = stack_trace
+        self.injected = injected
+        """Whether chaos made it up: it says nothing about the function."""
+
+
+class FunctionThrottled(FunctionError):
+    """The invocation was refused before it started."""
 
 
 class FunctionTimeout(FunctionError):

@@ -5,8 +5,11 @@ What it promises:
 - Records of a partition reach the function in offset order, none is left out.
 - An offset is committed only after the invocation that carried its record succeeded: at least once.
 - A batch that failed is sent again, the same bytes, and nothing newer of the mapping before it succeeds.
-- A broker that goes away is waited for without end; then reading goes on after what was committed.
   (AWS may run several pollers, each with partitions of its own; here one poller has them all.)
+- A broker that goes away is waited for without end; then reading goes on after what was committed.
+
+Under chaos batches that succeeded come again as well, and what comes again may be cut elsewhere, so that not the bytes
+are the same but the records: nothing newer of a partition is sent before all that is older has succeeded once.
 """
 
 import functools
@@ -16,6 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kafka_esm.batching import Batch, Batcher, Limits
+from kafka_esm.chaos import ChaosPlan, Fault
+from kafka_esm.chaos_batching import ChaosBatcher
 from kafka_esm.consumer import Start, TopicConsumer
 from kafka_esm.errors import BrokerError, FunctionError, RetriesExhaustedError
 from kafka_esm.event import TopicPartition, encode
@@ -59,7 +64,7 @@ class Invocation:
     function: str
     """Logical id of the function."""
     attempt: int
-    """1 for the first."""
+    """1 for the first, or for the first after a success."""
     records: int
     """Records in the batch."""
     partitions: tuple[tuple[TopicPartition, int, int], ...]
@@ -87,6 +92,8 @@ class Notice:
     """Name of the mapping."""
     text: str
     """One line."""
+    fault: Fault | None = None
+    """What was injected; None for everything that was not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ class Policy:
     backoff: Backoff = Backoff()
     """Between attempts."""
     max_attempts: int | None = None
-    """Attempts per batch before the mapping gives up; None: as on AWS, it never does."""
+    """Failures of one batch, injected ones aside, before the mapping gives up; None: as on AWS, it never does."""
     on_invocation: Callable[[Invocation], None] = lambda _: None
     """Called after every attempt, in the mapping's thread."""
     on_event: Callable[[Notice], None] = lambda _: None
@@ -109,15 +116,24 @@ class Poller:
     """Runs one mapping in the thread that calls `run`."""
 
     def __init__(
-        self, mapping: Mapping, bootstrap_servers: str, invoker: Invoker, policy: Policy | None = None
+        self,
+        mapping: Mapping,
+        bootstrap_servers: str,
+        invoker: Invoker,
+        policy: Policy | None = None,
+        chaos: ChaosPlan | None = None,
     ) -> None:
         self.mapping = mapping
         self._servers = bootstrap_servers
         self._invoker = invoker
         self._policy = policy or Policy()
         limits = Limits(mapping.batch_size, mapping.batching_window_ms, mapping.payload_limit_bytes)
-        self._new_batcher = functools.partial(Batcher, limits, mapping.envelope(bootstrap_servers))
+        envelope = mapping.envelope(bootstrap_servers)
+        plain = functools.partial(Batcher, limits, envelope)
+        self._new_batcher: Callable[[], Batcher]
+        self._new_batcher = functools.partial(ChaosBatcher, limits, envelope, chaos) if chaos else plain
         self._batcher = self._new_batcher()
+        self._attempts = self._failures = 0
         self._stop = threading.Event()
         self._consumer: TopicConsumer | None = None
         self._next_look_ms = 0
@@ -230,22 +246,27 @@ class Poller:
         """Try until it succeeds, the caller's patience ends, or the poller is stopped.
 
         1. Invoke. 2. Commit the offsets. 3. Let the next batch be cut. Stopped between 1 and 2, the batch
-        is delivered again by the next run.
+        is delivered again by the next run. Under chaos a failed batch may have to be cut again.
         """
-        attempt = 0
-        while not self._stop.is_set():
-            attempt += 1
-            error = self._attempt(batch, attempt)
-            if error is None:
-                consumer.commit(batch.next_offsets)
-                self._batcher.settled()
-                return
-            if attempt == self._policy.max_attempts:
-                raise RetriesExhaustedError(self.mapping.name, attempt, error) from error
-            self._state = f"retries a batch of {batch.size} records after {attempt} failures, last {error}"
-            self._stop.wait(self._policy.backoff.delay_ms(attempt) / 1000)
+        while not self._stop.is_set() and self._batcher.outstanding is batch:
+            self._attempts += 1
+            error = self._attempt(batch)
+            if error is not None:
+                self._failed(batch, error)
+                continue
+            self._attempts = self._failures = 0
+            consumer.commit(batch.next_offsets)
+            self._batcher.settled()
 
-    def _attempt(self, batch: Batch, attempt: int) -> FunctionError | None:
+    def _failed(self, batch: Batch, error: FunctionError) -> None:
+        self._failures += not error.injected
+        if not error.injected and self._failures == self._policy.max_attempts:
+            raise RetriesExhaustedError(self.mapping.name, self._failures, error) from error
+        self._state = f"retries a batch of {batch.size} records after {self._attempts} failures, last {error}"
+        self._stop.wait(self._policy.backoff.delay_ms(self._attempts) / 1000)
+        self._batcher.failed()
+
+    def _attempt(self, batch: Batch) -> FunctionError | None:
         started_ms = self._policy.clock()
         response: object = None
         failure: FunctionError | None = None
@@ -256,7 +277,7 @@ class Poller:
         invocation = Invocation(
             mapping=self.mapping.name,
             function=self.mapping.function.logical_id,
-            attempt=attempt,
+            attempt=self._attempts,
             records=batch.size,
             partitions=tuple(
                 (source, records[0].offset, records[-1].offset + 1) for source, records in batch.partitions.items()

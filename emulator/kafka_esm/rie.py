@@ -1,6 +1,6 @@
 """Functions under the real Lambda runtime: the runtime interface emulator and the runtime client.
 
-One `RuntimeInvoker` is one execution environment: one emulator process on two loopback ports, and below it
+One `RuntimeInvoker` is one execution environment: one emulator process at a loopback address, and below it
 the function's process. Hazards of the emulator that this module works around:
 
 - a second request during an invocation crashes it: calls are serialised;
@@ -39,7 +39,6 @@ from kafka_esm.mapping import Function
 from kafka_esm.sandbox import interface_emulator, link_runtime_packages, reserved_variables
 
 _PATH = "/2015-03-31/functions/function/invocations"
-_LOOPBACK = "127.0.0.1"
 _START_SECONDS = 15.0
 _GRACE_SECONDS = 20.0
 _PORTS = (20_000, 32_000)
@@ -201,10 +200,11 @@ class _EmulatorProcess:
     """The emulator and everything below it: one session of processes."""
 
     def __init__(self, command: list[str], environment: dict[str, str], folder: Path, on_log: LogLine) -> None:
-        self._port, api_port = _free_ports()
+        self._host = _loopback_address()
+        self._port, api_port = _free_ports(self._host)
         addresses = [
-            *("--runtime-interface-emulator-address", f"{_LOOPBACK}:{self._port}"),
-            *("--runtime-api-address", f"{_LOOPBACK}:{api_port}"),
+            *("--runtime-interface-emulator-address", f"{self._host}:{self._port}"),
+            *("--runtime-api-address", f"{self._host}:{api_port}"),
         ]
         self._process = subprocess.Popen(  # noqa: S603 - the user's own function
             [command[0], *addresses, *command[1:]],
@@ -228,7 +228,7 @@ class _EmulatorProcess:
 
     def post(self, payload: bytes, timeout_seconds: float) -> tuple[int, bytes]:
         """Send one invocation."""
-        connection = HTTPConnection(_LOOPBACK, self._port, timeout=timeout_seconds)
+        connection = HTTPConnection(self._host, self._port, timeout=timeout_seconds)
         try:
             connection.request("POST", _PATH, payload, {"Content-Type": "application/json"})
             response = connection.getresponse()
@@ -250,7 +250,7 @@ class _EmulatorProcess:
     def _wait_until_listening(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
-            with suppress(OSError), socket.create_connection((_LOOPBACK, self._port), timeout=1):
+            with suppress(OSError), socket.create_connection((self._host, self._port), timeout=1):
                 return
             time.sleep(0.02)
         raise RuntimeUnavailableError(
@@ -265,7 +265,16 @@ def _forward(output: IO[bytes], on_log: LogLine) -> None:
             on_log(line.decode(errors="replace").rstrip("\r\n"))
 
 
-def _free_ports() -> tuple[int, int]:
+def _loopback_address() -> str:
+    """Return an address that no other emulator has: all of 127.0.0.0/8 is this machine's.
+
+    At one shared address two that start at once may choose the same port between the look and the bind, and whoever
+    lost would invoke the other's function.
+    """
+    return "127." + ".".join(str(random.randrange(1, 255)) for _ in range(3))  # noqa: S311 - not a secret
+
+
+def _free_ports(host: str) -> tuple[int, int]:
     """Return two ports nobody listens at.
 
     From below the range that the kernel gives to outgoing connections: one of those, made between the look and the
@@ -275,7 +284,7 @@ def _free_ports() -> tuple[int, int]:
     while len(free) < 2:  # noqa: PLR2004 - the runtime's address and its API's
         port = random.randrange(*_PORTS)  # noqa: S311 - not a secret
         with socket.socket() as candidate, suppress(OSError):
-            candidate.bind((_LOOPBACK, port))
+            candidate.bind((host, port))
             free += [port] if port not in free else []
     return free[0], free[1]
 

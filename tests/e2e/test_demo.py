@@ -160,7 +160,7 @@ def test_the_real_runtime(scratch):
 def test_ctrl_c_leaves_nothing_behind(runtime, scratch):
     command = [*HEADRACE, "demo", "--records", "200000", "--runtime", runtime]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        _wait_until_functions_work(process, scratch)
+        wait_until_functions_work(process, scratch)
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -169,9 +169,9 @@ def test_ctrl_c_leaves_nothing_behind(runtime, scratch):
     assert processes_of(scratch) == []
 
 
-def _wait_until_functions_work(process, scratch):
-    """Until a function has said that a batch is done: there are some thirty."""
-    while not any("batch processed" in log.read_text() for log in scratch.glob("headrace-demo-*.log")):
+def wait_until_functions_work(process, scratch, sign="batch processed"):
+    """Until the log has a sign of it, as a function that has said that a batch is done: there are some thirty."""
+    while not any(sign in log.read_text() for log in scratch.glob("headrace-demo-*.log")):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
 

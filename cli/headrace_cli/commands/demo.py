@@ -45,6 +45,7 @@ _Existing = click.Path(exists=True, dir_okay=False)
     epilog=examples(
         """
         headrace demo
+        headrace demo --chaos 7
         headrace demo --records 1000000 --runtime rie
         headrace demo --clicks shop.ndjson.gz --key user_id --order-by timestamp --out out
         headrace demo --kafka localhost:9092 --json
@@ -66,6 +67,13 @@ _Existing = click.Path(exists=True, dir_okay=False)
     show_default=True,
     help="Functions in this process, or under Lambda's real runtime (builds them first).",
 )
+@click.option(
+    "--chaos",
+    type=int,
+    metavar="SEED",
+    help="Batches are throttled, time out after their effect, come again cut elsewhere, or twice at once (truly so "
+    "with --runtime rie): same seed, same faults.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Keep lake and checkpoints in this folder."
@@ -80,6 +88,7 @@ def demo(
     fields: FieldOptions,
     address: str,
     runtime: Runtime,
+    chaos: int | None,
     as_json: bool,
     out: Path | None,
 ) -> None:
@@ -101,7 +110,9 @@ def demo(
             stack.enter_context(_log_lines(logs_file, records, seed)),
         )
         with _shown_progress() as progress:
-            outcome = _perform(sources, address=address, out=out, runtime=runtime, log=log, progress=progress)
+            outcome = _perform(
+                sources, address=address, out=out, runtime=runtime, chaos=chaos, log=log, progress=progress
+            )
         _show(outcome, as_json=as_json)
         if address != EMBEDDED:
             click.echo(f"the topics {' and '.join(outcome.roles)} stay at {address}", err=True)
@@ -150,6 +161,7 @@ def _perform(
     address: str,
     out: Path | None,
     runtime: Runtime,
+    chaos: int | None,
     log: IO[str],
     progress: Progress,
 ) -> _Outcome:
@@ -163,11 +175,11 @@ def _perform(
         broker = stack.enter_context(open_broker(address))
         stores = stack.enter_context(open_stores(out))
         spool = stack.enter_context(Spool(Path(stack.enter_context(TemporaryDirectory(prefix="headrace-demo-")))))
-        deployment = Deployment(broker, stores.environment, runtime)
+        deployment = Deployment(broker, stores.environment, runtime, chaos=chaos is not None)
         # What functions in this process print belongs into their log, not on the screen.
         with redirect_stdout(log):
             by_topic = dict(zip(broker.roles, sources, strict=True))
-            result = run(by_topic, broker, deployment, spool, on_log=on_log, progress=progress)
+            result = run(by_topic, broker, deployment, spool, on_log=on_log, progress=progress, chaos=chaos)
         progress("Auditing", 0, None)
         return _audited(result, broker, stores, deployment, spool)
 

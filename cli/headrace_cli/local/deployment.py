@@ -17,6 +17,9 @@ Runtime = Literal["inprocess", "rie"]
 """The functions run in this process, or under Lambda's own runtime client and interface emulator."""
 LogLine = Callable[[str], None]
 
+CHAOS_BATCH_SIZE = 2_000
+"""Under chaos, so that there are enough batches for everything to happen to."""
+
 ROOT = Path(__file__).resolve().parents[3]
 """The checkout."""
 SWEEPER = "SweeperFunction"
@@ -29,13 +32,14 @@ _BUILD = ROOT / ".aws-sam" / "build-host"
 class Deployment:
     """What `sam deploy` would make of the template, with the stores and the broker of this machine."""
 
-    def __init__(self, broker: RunBroker, stores: Mapping[str, str], runtime: Runtime) -> None:
+    def __init__(self, broker: RunBroker, stores: Mapping[str, str], runtime: Runtime, *, chaos: bool = False) -> None:
         """Read the template.
 
         Args:
             broker: what the mappings read.
             stores: environment variables that say where the stores are.
             runtime: where functions run; `rie` needs `build_for_runtime` before.
+            chaos: whether faults will be injected: many small batches then.
 
         Raises:
             CommandError: there is no template.
@@ -50,6 +54,8 @@ class Deployment:
             # Nobody waits five seconds for the last batch of a demo.
             "BatchingWindowSeconds": "1",
         }
+        if chaos:
+            overrides["BatchSize"] = str(CHAOS_BATCH_SIZE)
         self._runtime = runtime
         self._environment = {
             **stores,

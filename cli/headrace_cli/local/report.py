@@ -3,6 +3,7 @@
 import datetime as dt
 import heapq
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -90,6 +91,8 @@ def show(highlights: Highlights, files: dict[str, int], result: RunResult, verdi
         _add(lake, name, verdict.tables[name], count)
     console.print(lake)
     console.print(_functions(result))
+    if result.chaos is not None:
+        console.print(chaos_table(result.chaos))
     console.print(_audit_table(result, verdict, roles))
     total = _produced(verdict)
     console.print(f"{total:,} records in {result.seconds:.1f} s: {_rate(total, result):,.0f} records/s end to end")
@@ -110,6 +113,7 @@ def as_json(result: RunResult, verdict: Audit, roles: Roles) -> dict[str, Any]:
             for role, topic in roles._asdict().items()
         },
         "tables": dict(sorted(verdict.tables.items())),
+        "chaos": result.chaos,
         "seconds": round(result.seconds, 3),
         "records_per_second": round(_rate(_produced(verdict), result), 1),
         "differences": verdict.differences[:DIFFERENCES_SHOWN],
@@ -120,6 +124,15 @@ def _functions(result: RunResult) -> Table:
     table = _table("Deliveries", "function", "batches", "records")
     for function, batches in sorted(result.tally.invocations.items()):
         _add(table, function, batches, result.tally.delivered[function])
+    return table
+
+
+def chaos_table(chaos: Mapping[str, int]) -> Table:
+    """What was injected: the seed, and how often by kind."""
+    faults = {name: times for name, times in chaos.items() if name != "seed"}
+    table = _table(f"Chaos, seed {chaos['seed']}", "injected fault", "times")
+    for name, times in faults.items():
+        _add(table, name.replace("_", " "), times)
     return table
 
 

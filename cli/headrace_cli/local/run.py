@@ -77,6 +77,8 @@ class RunResult(NamedTuple):
     seconds: float
     """From the first record to the last closed window."""
     sweeps: int
+    chaos: Mapping[str, int] | None
+    """The seed, and by kind the number of faults that were injected; None without chaos."""
 
 
 def run(
@@ -87,6 +89,7 @@ def run(
     *,
     on_log: LogLine,
     progress: Progress,
+    chaos: int | None = None,
 ) -> RunResult:
     """Run until everything that the sources have is consumed and every window is closed.
 
@@ -97,6 +100,7 @@ def run(
         spool: gets every record that the broker acknowledged.
         on_log: gets what functions print under the real runtime.
         progress: told what is going on.
+        chaos: a seed: the event source mappings inject faults.
 
     Raises:
         CommandError: a source, the broker or a function failed, or nothing moved for `STALL_S`.
@@ -110,10 +114,13 @@ def run(
         lambda mapping: deployment.invoker(mapping.function, on_log),
         max_attempts=ATTEMPTS,
         on_invocation=tally.note,
+        on_event=lambda notice: on_log(f"{notice.mapping}: {notice.text}"),
+        chaos=chaos,
     )
     started_s = _deliver_everything(emulator, Feeds(sources, broker.servers, spool, emulator), tally)
     sweeps = close_windows(deployment, on_log, progress)
-    return RunResult(tally, time.monotonic() - started_s, sweeps)
+    injected = None if chaos is None else {"seed": chaos, **emulator.injected()}
+    return RunResult(tally, time.monotonic() - started_s, sweeps, injected)
 
 
 def _deliver_everything(emulator: Emulator, feeds: "Feeds", tally: Tally) -> float:

@@ -6,7 +6,7 @@ Keys are `/`-separated and relative to the store's root: `staging/<uuid>/<n>` (o
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from headrace.checkpoint import OutboxEntry
@@ -58,7 +58,8 @@ class ObjectCatalog(Protocol):
 class MemoryOutbox:
     """Objects in this process: for dry runs and tests. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+        self._clock_ms = clock_ms
         self._objects: dict[str, tuple[bytes, int]] = {}
         self._lock = threading.Lock()
 
@@ -95,7 +96,7 @@ class MemoryOutbox:
                 self._objects.pop(key, None)
 
     def _put(self, objects: Mapping[str, bytes]) -> None:
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = self._clock_ms()
         self._objects.update({key: (data, now_ms) for key, data in objects.items()})
 
     def _get(self, key: str) -> bytes:

@@ -64,6 +64,8 @@ class Pipeline:
         application: str = "headrace",
         generation: str = "1",
         gaps: Literal["allow", "forbid"] = "allow",
+        inline_state_bytes: int = INLINE_STATE_BYTES,
+        inline_outbox_entries: int = INLINE_OUTBOX_ENTRIES,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
@@ -77,6 +79,8 @@ class Pipeline:
             application: of the deployment: part of the checkpoints' identity.
             generation: a new one starts from nothing, beside the old one's results.
             gaps: `forbid` makes an offset that is skipped over an error; `allow` counts it.
+            inline_state_bytes: a larger snapshot is an object of its own.
+            inline_outbox_entries: more outputs are listed in a staged manifest.
             clock_ms: wall clock, epoch milliseconds; only idleness is measured by it.
             new_id: a name that no other attempt ever has.
         """
@@ -87,6 +91,8 @@ class Pipeline:
         self._application = application
         self._generation = generation
         self._gaps = gaps
+        self._inline_state_bytes = inline_state_bytes
+        self._inline_outbox_entries = inline_outbox_entries
         self._clock_ms = clock_ms
         self._new_id = new_id
 
@@ -121,7 +127,11 @@ class Pipeline:
         """
         if not checkpoint.pending:
             return checkpoint
-        self._outbox.publish(self._entries(checkpoint))
+        try:
+            self._outbox.publish(self._entries(checkpoint))
+        except ObjectMissing as error:
+            # Somebody faster may have published it, and the janitor removed what nobody names any more.
+            return self.recover(self._overtaken(checkpoint, error))
         # Only after every copy, and only at this version: a newer commit has an outbox of its own.
         self._checkpoints.clear_outbox(checkpoint.key, checkpoint.version)
         return checkpoint.published()
@@ -129,10 +139,12 @@ class Pipeline:
     def tick(self, checkpoint: Checkpoint) -> bool:
         """Close the open windows of a partition that is idle; whether there were any.
 
+        Args:
+            checkpoint: as `recover` answered it: a commit must not replace an outbox that is not published.
+
         Raises:
             CommitConflict: the partition is not idle after all: somebody committed meanwhile.
         """
-        checkpoint = self.recover(checkpoint)
         logic = self._logic(checkpoint)
         if not logic.tick():
             return False
@@ -158,13 +170,14 @@ class Pipeline:
         return self._lost(records, checkpoint)
 
     def _overtaken(self, seen: Checkpoint, error: Exception) -> Checkpoint:
-        """The checkpoint that overtook this turn.
+        """The checkpoint that overtook this one: a newer version, or the same one published.
 
-        A snapshot that is gone means a newer checkpoint; where there is none, the error stands: state never starts
-        empty. A conflict may be with our own write whose answer got lost: the newer checkpoint tells.
+        An object that is gone means that there is one; where there is none, the error stands: state never starts
+        empty, an output is never skipped. A conflict may be with our own write whose answer got lost: the newer
+        checkpoint tells.
         """
         stored = self._checkpoints.load([seen.key]).get(seen.key)
-        if stored is None or stored.version <= seen.version:
+        if stored is None or (stored.version, not stored.pending) <= (seen.version, not seen.pending):
             raise error
         return stored
 
@@ -230,12 +243,12 @@ class Pipeline:
             entries.append(entry)
             effects.objects[entry.staged_key] = file.content
             effects.totals.update({"files": 1, "rows": file.rows, f"rows.{file.table}": file.rows})
-        if len(entries) > INLINE_OUTBOX_ENTRIES:
+        if len(entries) > self._inline_outbox_entries:
             effects.manifest = f"{attempt}/manifest"
             effects.objects[effects.manifest] = msgspec.json.encode(entries)
         else:
             effects.outbox = tuple(entries)
-        if effects.state is not None and len(effects.state) > INLINE_STATE_BYTES:
+        if effects.state is not None and len(effects.state) > self._inline_state_bytes:
             effects.state_key = f"{STATE}/{self._new_id()}"
             effects.objects[effects.state_key] = effects.state
             effects.state = None

@@ -97,7 +97,7 @@ class Sweeper:
             sweep.unbalanced.append(str(checkpoint.key))
         if checkpoint.pending:
             sweep.oldest_outbox_ms = max(sweep.oldest_outbox_ms, now_ms - checkpoint.committed_at_ms)
-            checkpoint = pipeline.recover(checkpoint)
+            checkpoint = pipeline.recover(checkpoint)  # before a tick may replace the outbox
             sweep.recovered += 1
         if self._is_idle(checkpoint, now_ms) and pipeline.tick(checkpoint):
             sweep.ticked += 1

@@ -21,6 +21,7 @@ from headrace.lake import LakeTable, Rows
 from headrace.operators import Batch, LateRecord, Operator
 from headrace.records import Record, TopicPartition
 
+_NIL = msgspec.msgpack.encode(None)
 _VALUE = Field("value", DataType.binary(), nullable=True)
 DEAD_LETTERS = LakeTable(
     lake.DEAD_LETTERS,
@@ -233,10 +234,11 @@ def _ticks_per_ms(topology: Topology) -> int:
 def _operator_states(state: bytes | None, number: int) -> list[msgspec.Raw | None]:
     if state is None:
         return [None] * number
-    states: list[msgspec.Raw | None] = list(msgspec.msgpack.decode(state, type=list[msgspec.Raw]))
+    states = msgspec.msgpack.decode(state, type=list[msgspec.Raw])
     if len(states) != number:
         raise CheckpointCorrupt(f"the snapshot has {len(states)} operators, not {number}")
-    return states
+    # An operator with nothing open beside one that has something: `Raw` keeps its nil as bytes.
+    return [None if bytes(each) == _NIL else each for each in states]
 
 
 def _dead_letter_rows(poison: Sequence[tuple[Record, PoisonError]]) -> Rows:

@@ -19,6 +19,7 @@ from kafka_esm import (
     LayerRef,
     RuntimeInvoker,
     RuntimeUnavailableError,
+    rie,
 )
 
 from .conftest import eventually
@@ -120,6 +121,18 @@ def test_only_the_sdk_and_the_runtime_client_can_be_imported(function):
         assert invoker.invoke(do("import")) == [True, True, False, False, False]
     finally:
         invoker.close()
+
+
+def test_two_environments_with_the_same_ports_do_not_meet(function, monkeypatch):
+    """There is one pair of ports to choose; the address is each one's own."""
+    monkeypatch.setattr(rie, "_PORTS", (31_998, 32_000))
+    invokers = [RuntimeInvoker(function), RuntimeInvoker(replace(function, logical_id="G"))]
+    try:
+        names = [invoker.invoke(do("ok"))[2] for invoker in invokers for _ in range(2)]
+    finally:
+        for invoker in invokers:
+            invoker.close()
+    assert names == ["F", "F", "G", "G"]
 
 
 def test_nothing_is_left_running_after_close(invoker):

@@ -2,6 +2,7 @@
 
 from rich.console import Console
 
+from headrace_cli.local import report
 from headrace_cli.local.report import Highlights
 
 MINUTE = 60_000
@@ -63,3 +64,12 @@ def test_the_worst_minutes_come_first_and_rare_ones_do_not_count():
 
 def test_a_lake_without_rows_has_no_highlights():
     assert "0 sessions" in shown(("clickstream/sessions", []))
+
+
+def test_the_injected_faults_are_counted_by_kind():
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(report.chaos_table({"seed": 7, "timed_out": 1_250, "redelivered": 0}))
+    assert "Chaos, seed 7" in capture.get()
+    assert lines(capture.get(), "timed") == ["timed out 1,250"]
+    assert lines(capture.get(), "redelivered") == ["redelivered 0"]

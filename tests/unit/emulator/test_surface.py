@@ -9,7 +9,13 @@ import pytest
 import kafka_esm
 
 MODULES = {path.stem: path for path in Path(kafka_esm.__file__).parent.glob("*.py")}
-BOTTOM = {"errors": set(), "event": set(), "batching": {"errors", "event"}}
+BOTTOM = {
+    "errors": set(),
+    "event": set(),
+    "batching": {"errors", "event"},
+    "chaos": set(),
+    "chaos_batching": {"batching", "chaos", "event"},
+}
 
 
 def imports(name):

@@ -301,3 +301,19 @@ def test_every_record_is_counted_once_or_late(hits: list[tuple[int, str, str, in
         counted = sum(int(row[position]) * n for row, n in tables.get(operator, Counter()).items())
         late = sum(n for row, n in tables.get("late", Counter()).items() if row[0] == repr(operator))
         assert counted + late == len(records)
+
+
+def test_an_operator_with_nothing_open_is_restored_beside_one_that_has_something_open() -> None:
+    """Events     30 | tick | 31
+    window    [30 -- 40)            closed by the tick, 31 is late for it
+    session   [30 -- 40)            closed by the tick, but [31 -- 41) is still to come: it opens
+    """
+    logic = build()
+    logic.apply([hit(0, 30)])
+    logic.tick()
+    reopened = topology().build(PLACE, logic.watermark_ms, logic.snapshot())
+    reopened.apply([hit(1, 31)])
+    restored = topology().build(PLACE, reopened.watermark_ms, reopened.snapshot())
+    assert restored.open_until_ms == 41
+    assert restored.tick()
+    assert picked(rows_of(restored)["sessions"], *SESSION[:2]) == [(31, 41)]

@@ -1,0 +1,392 @@
+"""Every clause of the protocol, and how the library looks without it.
+
+`make chaos-guards` takes each away in turn and counts the schedules until a difference is found.
+"""
+
+from typing import NamedTuple
+
+from chaos.mutation import Replacement
+
+P = "pipeline"
+
+
+class Guard(NamedTuple):
+    """One clause."""
+
+    name: str
+    clause: str
+    without: tuple[Replacement, ...]
+    why_kept: str = ""
+    """Of one that nothing is found without: why it stays all the same."""
+
+    @property
+    def needed(self) -> bool:
+        """Whether a difference has to be found without it."""
+        return not self.why_kept
+
+
+def _guard(name: str, clause: str, *without: tuple[str, str, str], why_kept: str = "") -> Guard:
+    return Guard(name, clause, tuple(Replacement(*each) for each in without), why_kept)
+
+
+GUARDS = [
+    _guard(
+        "skip-by-offset",
+        "3: a record below next_offset is never applied again",
+        (
+            P,
+            "    if offsets[0] >= checkpoint.next_offset and all(map(lt, offsets, offsets[1:])):\n        return records\n",
+            "    return records\n",
+        ),
+    ),
+    _guard(
+        "offsets-once",
+        "3: an offset that comes twice in one batch is applied once",
+        (P, "            unique.setdefault(record.offset, record)\n", "            unique[len(unique)] = record\n"),
+        (P, "and all(map(lt, offsets, offsets[1:])):", "and records:"),
+    ),
+    _guard(
+        "re-created-topic",
+        "3: an offset below next_offset that is newer than all that was applied stops the partition",
+        (P, "elif record.timestamp_ms > checkpoint.max_timestamp_ms:", "elif False:"),
+    ),
+    _guard(
+        "first-commit",
+        "6: the first commit succeeds only where there is no checkpoint",
+        ("dynamodb", 'return {"ConditionExpression": "attribute_not_exists(pk)"}', "return {}"),
+    ),
+    _guard(
+        "conditional-commit",
+        "6: a commit succeeds only over the version that it was computed from",
+        ("dynamodb", "condition = _at_version(expected_version) if expected_version else _absent()", "condition = {}"),
+    ),
+    _guard(
+        "consistent-read",
+        "1: checkpoints are read strongly consistent",
+        ("dynamodb", '{"Keys": keys, "ConsistentRead": True}', '{"Keys": keys, "ConsistentRead": False}'),
+    ),
+    _guard(
+        "consistent-scan",
+        "1: so are those that the sweeper and the janitor list",
+        ("dynamodb", "                    ConsistentRead=True,\n", "                    ConsistentRead=False,\n"),
+    ),
+    _guard(
+        "unique-staging",
+        "5: every attempt stages under names of its own",
+        (
+            P,
+            'attempt = f"{STAGING}/{self._new_id()}"',
+            'attempt = f"{STAGING}/{checkpoint.key}-{checkpoint.version}"',
+        ),
+    ),
+    _guard(
+        "unique-snapshots",
+        "5: a large snapshot has a name of its own",
+        (
+            P,
+            'effects.state_key = f"{STATE}/{self._new_id()}"',
+            'effects.state_key = f"{STATE}/{checkpoint.key}-{checkpoint.version + 1}"',
+        ),
+    ),
+    _guard(
+        "stage-before-commit",
+        "5 before 6: what a commit names is durable before it",
+        (P, "            self._outbox.stage(effects.objects)\n", "            pass\n"),
+        (
+            P,
+            "        self.recover(committed)  # 7\n",
+            "        self._outbox.stage(effects.objects)\n        self.recover(committed)  # 7\n",
+        ),
+    ),
+    _guard(
+        "publish-after-commit",
+        "7 after 6: only what is committed is published",
+        (
+            P,
+            "        self._checkpoints.commit(committed, expected_version=checkpoint.version)  # 6: the only commit point\n",
+            (
+                "        self._outbox.publish(self._entries(committed))\n"
+                "        self._checkpoints.commit(committed, expected_version=checkpoint.version)\n"
+            ),
+        ),
+    ),
+    _guard(
+        "recover-in-turn",
+        "2: a turn publishes what was committed before it commits",
+        (P, "            checkpoint = self.recover(checkpoint)  # 2\n", ""),
+    ),
+    _guard(
+        "recover-in-sweeper",
+        "2: the sweeper does so before a tick",
+        ("sweeper", "            checkpoint = pipeline.recover(checkpoint)", "            pass"),
+    ),
+    _guard(
+        "abort-when-recovery-fails",
+        "2: when a copy fails, nothing newer is committed",
+        (
+            P,
+            "            return self.recover(self._overtaken(checkpoint, error))\n",
+            (
+                "            return self.recover(self._overtaken(checkpoint, error))\n"
+                "        except Exception:\n"
+                "            return checkpoint\n"
+            ),
+        ),
+    ),
+    _guard(
+        "clear-at-that-version",
+        "7: an outbox is cleared only at the version that it belongs to",
+        (
+            "dynamodb",
+            (
+                '                UpdateExpression="REMOVE outbox, outbox_manifest",\n'
+                "                **_at_version(version),\n"
+            ),
+            '                UpdateExpression="REMOVE outbox, outbox_manifest",\n',
+        ),
+    ),
+    _guard(
+        "clear-after-every-copy",
+        "7: and only after every copy",
+        (
+            P,
+            "        try:\n            self._outbox.publish(self._entries(checkpoint))\n",
+            (
+                "        entries = self._entries(checkpoint)\n"
+                "        self._checkpoints.clear_outbox(checkpoint.key, checkpoint.version)\n"
+                "        try:\n"
+                "            self._outbox.publish(entries)\n"
+            ),
+        ),
+    ),
+    _guard(
+        "publish-before-skipping",
+        "8: a batch that was applied before is answered with success only when it is published",
+        (
+            P,
+            "            checkpoint = self.recover(checkpoint)  # 2\n            fresh = _fresh(records, checkpoint)  # 3\n",
+            "            fresh = _fresh(records, checkpoint)\n",
+        ),
+        (
+            P,
+            "                logic = self._logic(checkpoint)  # 4\n",
+            "                checkpoint = self.recover(checkpoint)\n                logic = self._logic(checkpoint)\n",
+        ),
+    ),
+    _guard(
+        "publish-after-losing",
+        "8: so is one that lost the race as often as it may",
+        (
+            P,
+            "        self.recover(checkpoint)\n        if _fresh(records, checkpoint):",
+            "        if _fresh(records, checkpoint):",
+        ),
+    ),
+    _guard(
+        "fail-the-batch",
+        "8: a partition that failed fails the batch",
+        (
+            P,
+            "        if failures:\n            raise PartitionsFailed",
+            "        if False:\n            raise PartitionsFailed",
+        ),
+    ),
+    _guard(
+        "conflict-is-no-success",
+        "6: after a failed condition, the newer checkpoint decides what is left to apply",
+        (
+            P,
+            "                checkpoint = self._overtaken(checkpoint, error)\n",
+            "                return Counter(skipped=len(records))\n",
+        ),
+    ),
+    _guard(
+        "nothing-staged-is-deleted",
+        "5: a turn deletes nothing that it staged, whatever becomes of its commit",
+        (
+            P,
+            "        self._checkpoints.commit(committed, expected_version=checkpoint.version)  # 6: the only commit point\n",
+            (
+                "        try:\n"
+                "            self._checkpoints.commit(committed, expected_version=checkpoint.version)\n"
+                "        except Exception:\n"
+                "            self._outbox.delete(list(effects.objects))\n"
+                "            raise\n"
+            ),
+        ),
+    ),
+    _guard(
+        "snapshots-do-not-expire",
+        "5: snapshots are outside of the prefix that expires",
+        ("outbox", 'STATE = "state"', 'STATE = "staging/state"'),
+    ),
+    _guard(
+        "never-start-empty",
+        "4: a snapshot that is gone is never taken for an empty one",
+        (
+            P,
+            "        state = self._outbox.read(checkpoint.state_key) if checkpoint.state_key else checkpoint.state\n",
+            (
+                "        try:\n"
+                "            state = self._outbox.read(checkpoint.state_key) if checkpoint.state_key else checkpoint.state\n"
+                "        except ObjectMissing:\n"
+                "            state = None\n"
+            ),
+        ),
+    ),
+    _guard(
+        "gone-means-overtaken",
+        "2: a staged object that is gone is looked up again before anybody is called: somebody faster published it",
+        (
+            P,
+            "            return self.recover(self._overtaken(checkpoint, error))\n",
+            "            raise\n",
+        ),
+    ),
+    _guard(
+        "operators-unchanged",
+        "4: windows that other operators opened are left alone",
+        (P, "if state is not None and checkpoint.fingerprint != topology.fingerprint():", "if False:"),
+    ),
+    _guard(
+        "gaps-are-counted",
+        "6: offsets that are missing are in the books",
+        (P, "gaps=gaps)", "gaps=0)"),
+    ),
+    _guard(
+        "version-in-key",
+        "7: the commit's version is in a final key",
+        (
+            "lake",
+            "{generation}-{topic}-{partition}-{version}-{number}.parquet",
+            "{generation}-{topic}-{partition}-0-{number}.parquet",
+        ),
+    ),
+    _guard(
+        "generation-in-key",
+        "7: so is the generation",
+        (
+            "lake",
+            "{generation}-{topic}-{partition}-{version}-{number}.parquet",
+            "1-{topic}-{partition}-{version}-{number}.parquet",
+        ),
+    ),
+    _guard(
+        "partition-in-key",
+        "7: and the partition",
+        (
+            "lake",
+            "{generation}-{topic}-{partition}-{version}-{number}.parquet",
+            "{generation}-{topic}-0-{version}-{number}.parquet",
+        ),
+    ),
+    _guard(
+        "number-in-key",
+        "7: and the number of the output",
+        (
+            "lake",
+            "{generation}-{topic}-{partition}-{version}-{number}.parquet",
+            "{generation}-{topic}-{partition}-{version}-0.parquet",
+        ),
+        why_kept="a commit writes one file per table and hour today; keys must not come to depend on that",
+    ),
+    _guard(
+        "per-record-watermark",
+        "4: the watermark advances by the record, not by the batch",
+        (
+            "watermark",
+            "    return list(accumulate(advanced, max, initial=watermark_ms))\n",
+            "    return [watermark_ms] * len(times_ms) + [max([watermark_ms, *advanced])]\n",
+        ),
+    ),
+    _guard(
+        "watermark-is-kept",
+        "4: and it is part of the checkpoint",
+        (P, "            watermark_ms=logic.watermark_ms,\n", "            watermark_ms=None,\n"),
+    ),
+    _guard(
+        "tick-moves-the-watermark",
+        "a tick moves the watermark",
+        (
+            P,
+            "            watermark_ms=logic.watermark_ms,\n",
+            "            watermark_ms=logic.watermark_ms if fresh else checkpoint.watermark_ms,\n",
+        ),
+    ),
+    _guard(
+        "tick-without-backlog",
+        "a tick comes only when nothing is left to read",
+        ("sweeper", "return not self._log.has_backlog(place, checkpoint.next_offset)", "return True"),
+    ),
+    _guard(
+        "tick-by-the-commits-clock",
+        "a partition's silence is measured by its checkpoint's clock, not by its records'",
+        (
+            "sweeper",
+            "now_ms - checkpoint.committed_at_ms < self._idle_timeout_ms",
+            "now_ms - checkpoint.max_timestamp_ms < self._idle_timeout_ms",
+        ),
+    ),
+    _guard(
+        "tick-is-a-version",
+        "a tick has a version of its own",
+        (
+            P,
+            "            version=checkpoint.version + 1,\n            next_offset",
+            "            version=checkpoint.version + bool(fresh),\n            next_offset",
+        ),
+    ),
+    _guard(
+        "old-generations-end",
+        "the sweeper finishes the generations before, whatever the topic still gets",
+        ("sweeper", "if self._drain or checkpoint.key.generation != self._generation:", "if False:"),
+    ),
+    _guard(
+        "janitor-age",
+        "the janitor leaves alone what is younger than a day: it may be about to be committed",
+        ("janitor", "older_than_ms = now_ms - DAY_MS", "older_than_ms = now_ms + DAY_MS"),
+    ),
+    _guard(
+        "janitor-lists-first",
+        "the janitor lists the objects, then reads the checkpoints",
+        (
+            "janitor",
+            (
+                '    old = list(chain.from_iterable(objects.keys(f"{p}/", older_than_ms=older_than_ms) for p in (STAGING, STATE)))\n'
+                "    if not old:\n"
+                "        return 0\n"
+                "    named = {key for checkpoint in checkpoints.checkpoints(application) for key in _named(checkpoint, outbox)}\n"
+            ),
+            (
+                "    named = {key for checkpoint in checkpoints.checkpoints(application) for key in _named(checkpoint, outbox)}\n"
+                '    old = list(chain.from_iterable(objects.keys(f"{p}/", older_than_ms=older_than_ms) for p in (STAGING, STATE)))\n'
+            ),
+        ),
+        why_kept="a day of age protects what is under way as long as clocks agree and invocations end; this does not"
+        " depend on clocks",
+    ),
+    _guard(
+        "janitor-spares-outboxes",
+        "the janitor spares what an outbox names",
+        ("janitor", "    keys = [entry.staged_key for entry in checkpoint.outbox]\n", "    keys = []\n"),
+    ),
+    _guard(
+        "janitor-spares-snapshots",
+        "and snapshots",
+        ("janitor", "        keys.append(checkpoint.state_key)\n", "        pass\n"),
+    ),
+    _guard(
+        "janitor-spares-manifests",
+        "and manifests, and what they list",
+        (
+            "janitor",
+            (
+                "        keys.append(checkpoint.outbox_manifest)\n"
+                "        keys += [entry.staged_key for entry in read_manifest(outbox, checkpoint.outbox_manifest)]\n"
+            ),
+            "        pass\n",
+        ),
+    ),
+]
+
+BY_NAME = {guard.name: guard for guard in GUARDS}

@@ -1,0 +1,186 @@
+"""What must hold at every moment of a schedule, watched from outside of the code that has to keep it.
+
+A final key never gets two contents; what is published was committed; success is never answered before publication;
+nothing that a checkpoint names is deleted; no tick comes inside a stream that was never idle; versions follow one
+another; and a function fails in no other way than those that its caller is told of.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from chaos.calls import Process
+from chaos.poller import Batch, Lane
+from chaos.topic import TOPIC, Topic
+
+from headrace.checkpoint import Checkpoint, OutboxEntry
+from headrace.dynamodb import _decode
+from headrace.errors import InfrastructureError, ObjectMissing, PartitionsFailed, TopicRecreated
+from headrace.pipeline import read_manifest
+
+if TYPE_CHECKING:
+    from chaos.simulation import Simulation
+
+DIFFERS = "!!"
+"""How a line of the story begins that says what must not be."""
+
+
+class Commit(NamedTuple):
+    """One commit that happened."""
+
+    checkpoint: Checkpoint
+    final_keys: tuple[str, ...]
+    tick: bool
+
+
+class Watch:
+    """Sees every write of a schedule, and writes down what must not be."""
+
+    def __init__(self, simulation: "Simulation") -> None:
+        self._simulation = simulation
+        self.differences: list[str] = []
+        self.history: dict[tuple[str, int], list[Commit]] = {}
+        """Generation and partition to the commits."""
+        self._final_keys: dict[str, str] = {}
+        """What may be published: final to staged key."""
+        self._sweeps: dict[Process, tuple[int, Topic, list[int]]] = {}
+
+    def difference(self, text: str) -> None:
+        """Write it down, once."""
+        if text not in self.differences:
+            self.differences.append(text)
+            self._simulation.calls.story.append(f"{DIFFERS} {text}")
+
+    # ── stores ──
+
+    def committed(self, item: dict[str, Any]) -> None:
+        """A checkpoint was written."""
+        checkpoint = _decode(item)
+        running = self._simulation.calls.running
+        commits = self.history.setdefault((checkpoint.key.generation, checkpoint.key.partition), [])
+        before = commits[-1].checkpoint if commits else None
+        if checkpoint.version != (before.version if before else 0) + 1:
+            self.difference(f"{checkpoint.key} goes from version {before and before.version} to {checkpoint.version}")
+        entries = self._entries(checkpoint)
+        for entry in entries:
+            if entry.final_key in self._final_keys:
+                self.difference(f"two commits have the final key {entry.final_key}")
+            self._final_keys[entry.final_key] = entry.staged_key
+        tick = running.kind == "sweep"
+        commits.append(Commit(checkpoint, tuple(entry.final_key for entry in entries), tick))
+        self._simulation.calls.tell(
+            f"commits {TOPIC}-{checkpoint.key.partition} version {checkpoint.version}, next offset "
+            f"{checkpoint.next_offset}, {len(entries)} outputs"
+        )
+        if tick and before is not None:
+            self._ticked(checkpoint, before, running)
+
+    def publishing(self, entry: OutboxEntry) -> None:
+        """An object is about to be copied to its final key."""
+        if self._final_keys.get(entry.final_key) != entry.staged_key:
+            self.difference(f"{entry.final_key} is published and was not committed")
+        inner = self._simulation.inner
+        try:
+            old, new = inner.read(entry.final_key), inner.read(entry.staged_key)
+        except ObjectMissing:
+            return
+        if old != new:
+            self.difference(f"{entry.final_key} gets two contents")
+
+    def deleting(self, keys: Sequence[str]) -> None:
+        """Objects are about to be deleted."""
+        for key in sorted(self.named() & set(keys)):
+            self.difference(f"{key} is deleted and a checkpoint names it")
+
+    # ── processes ──
+
+    def succeeded(self, lane: Lane, batch: Batch) -> None:
+        """An invocation answered with success."""
+        for number, records in lane.records(batch).items():
+            if lane.topic is not self._topic_of(lane.generation):
+                self.difference(f"{TOPIC}-{number}: records of the topic's new incarnation were skipped")
+                return
+            self._must_be_published(lane.generation, number, records[-1].offset)
+
+    def _must_be_published(self, generation: str, partition: int, last_offset: int) -> None:
+        for commit in self.history.get((generation, partition), []):
+            for key in commit.final_keys:
+                if not self._exists(key):
+                    self.difference(f"success was answered before {key} was published")
+            if commit.checkpoint.next_offset > last_offset:
+                return
+        self.difference(f"success was answered for offset {last_offset} of partition {partition}, not applied")
+
+    def failed(self, error: Exception) -> None:
+        """An invocation failed: only in ways that are known."""
+        causes = error.failures.values() if isinstance(error, PartitionsFailed) else [error]
+        for cause in causes:
+            if not self._is_known(cause):
+                self.difference(f"a process fails with {type(cause).__name__}: {cause}")
+
+    def _is_known(self, error: Exception) -> bool:
+        if isinstance(error, ObjectMissing):
+            return error.key in self._simulation.deleted
+        if isinstance(error, TopicRecreated):
+            return len(self._simulation.topics) > 1
+        return isinstance(error, InfrastructureError)
+
+    def sweep_started(self, process: Process) -> None:
+        """What the broker had when a sweep began."""
+        last = [log.records[log.produced - 1].offset if log.produced else -1 for log in self._simulation.topic.logs]
+        self._sweeps[process] = (self._simulation.now_ms, self._simulation.topic, last)
+
+    def _ticked(self, checkpoint: Checkpoint, before: Checkpoint, sweep: Process) -> None:
+        started_ms, topic, last_offsets = self._sweeps[sweep]
+        if started_ms - before.committed_at_ms < self._simulation.idle_timeout_ms:
+            self.difference(f"{checkpoint.key} was ticked {started_ms - before.committed_at_ms} ms after a commit")
+        consumed = checkpoint.key.generation == self._simulation.generation and not self._simulation.draining
+        if topic is not self._simulation.topic:
+            return  # deleted and made again meanwhile: the offsets are of another log
+        if consumed and last_offsets[checkpoint.key.partition] >= checkpoint.next_offset:
+            self.difference(f"{checkpoint.key} was ticked with records left to read")
+
+    # ── what checkpoints say ──
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """All, as stored."""
+        return [_decode(item) for item in self._simulation.dynamodb.items.values()]
+
+    def pending(self) -> bool:
+        """Whether an outbox is not cleared."""
+        return any(checkpoint.pending for checkpoint in self.checkpoints())
+
+    def unfinished(self) -> set[tuple[str, int]]:
+        """Generation and partition of checkpoints with an open window or a pending outbox."""
+        return {
+            (checkpoint.key.generation, checkpoint.key.partition)
+            for checkpoint in self.checkpoints()
+            if checkpoint.pending or checkpoint.open_until_ms is not None
+        }
+
+    def named(self) -> set[str]:
+        """Every object that a checkpoint needs."""
+        keys: set[str] = set()
+        for checkpoint in self.checkpoints():
+            keys |= {key for key in (checkpoint.state_key, checkpoint.outbox_manifest) if key}
+            keys |= {entry.staged_key for entry in self._entries(checkpoint)}
+        return {key for key in keys if self._exists(key)}
+
+    def _entries(self, checkpoint: Checkpoint) -> Sequence[OutboxEntry]:
+        if checkpoint.outbox_manifest is None:
+            return checkpoint.outbox
+        try:
+            return read_manifest(self._simulation.inner, checkpoint.outbox_manifest)
+        except ObjectMissing:
+            if checkpoint.outbox_manifest not in self._simulation.hidden:
+                self.difference(f"{checkpoint.outbox_manifest} is named by a checkpoint and was never staged")
+            return ()
+
+    def _exists(self, key: str) -> bool:
+        try:
+            self._simulation.inner.read(key)
+        except ObjectMissing:
+            return False
+        return True
+
+    def _topic_of(self, generation: str) -> Any:
+        return self._simulation.topic_of(generation)

@@ -1,0 +1,125 @@
+"""What came out of a schedule against what had to: every row of every table, as multisets, and the books."""
+
+import io
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from arro3.core import DataType
+from arro3.io import read_parquet
+from chaos.oracle import Expected, Logged, Row, Rules, Tables, Tick, expected
+
+from headrace.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from chaos.simulation import Simulation
+
+Place = tuple[str, int]
+"""Generation and partition."""
+
+_KEY = re.compile(
+    r"lake/p/(?P<table>[^/]+)/date=[^/]+/hour=[^/]+/(?P<generation>\w+)-hits-(?P<partition>\d+)-\d+-\d+\.parquet"
+)
+_NOT_COMPARED = {"_headers", "detail"}
+SHOWN = 3
+"""Rows of a table that a difference shows."""
+
+
+class Judged(NamedTuple):
+    """One partition in one generation: what was applied, and what the oracle makes of it."""
+
+    place: Place
+    records: list[Logged]
+    rules: Rules
+    expected: Expected
+
+
+def judge(simulation: "Simulation") -> list[Judged]:
+    """Compare; differences go to the schedule's watch. Answers what was expected."""
+    published = _published(simulation)
+    judged = []
+    for checkpoint in simulation.watch.checkpoints():
+        place = (checkpoint.key.generation, checkpoint.key.partition)
+        judged.append(_judged(simulation, checkpoint, place))
+        for difference in _differences(judged[-1].expected, published.pop(place, {}), checkpoint, simulation):
+            simulation.watch.difference(f"generation {place[0]} hits-{place[1]}: {difference}")
+    for place in published:
+        simulation.watch.difference(f"rows of {place} were published and it has no checkpoint")
+    _everything_was_applied(simulation)
+    return judged
+
+
+def _judged(simulation: "Simulation", checkpoint: Checkpoint, place: Place) -> Judged:
+    log = simulation.topic_of(place[0]).logs[place[1]]
+    records = [record for record in log.records if record.offset < checkpoint.next_offset]
+    ticks = [commit.checkpoint.next_offset for commit in simulation.watch.history[place] if commit.tick]
+    rules = simulation.plan.rules
+    return Judged(place, records, rules, expected(records, ticks, rules))
+
+
+def _differences(expected: Expected, published: Tables, checkpoint: Checkpoint, simulation: "Simulation") -> list[str]:
+    found = []
+    for table in sorted({*expected.tables, *published}):
+        due, came = expected.tables.get(table, Counter()), published.get(table, Counter())
+        for what, rows in (("missing from", due - came), ("too much in", came - due)):
+            if rows:
+                found.append(f"{rows.total()} row(s) {what} {table}: {list(rows)[:SHOWN]}")
+    key = checkpoint.key
+    commits = simulation.watch.history[key.generation, key.partition]
+    ticks = [Tick(c.checkpoint.next_offset, c.checkpoint.watermark_ms or 0) for c in commits if c.tick]
+    if ticks != expected.ticks:
+        found.append(f"ticks {ticks}, not {expected.ticks}")
+    return [*found, *_unbalanced(checkpoint, expected)]
+
+
+def _unbalanced(checkpoint: Checkpoint, expected: Expected) -> list[str]:
+    """The ledger's totals against the oracle's rows."""
+    totals = checkpoint.totals
+    rows = {name: table.total() for name, table in expected.tables.items()}
+    gaps = checkpoint.next_offset - checkpoint.base_offset - rows["hits"] - rows["dead_letters"]
+    due = {
+        "applied": rows["hits"],
+        "dead": rows["dead_letters"],
+        "late": rows["late"],
+        "gaps": gaps,
+        "ticks": len(expected.ticks),
+        "rows": sum(rows.values()),
+        **{f"rows.{name}": count for name, count in rows.items()},
+    }
+    found = [
+        f"the books say {n} {totals.get(n, 0)}, not {count}" for n, count in due.items() if totals.get(n, 0) != count
+    ]
+    return found if checkpoint.balanced else [*found, "the books do not balance"]
+
+
+def _everything_was_applied(simulation: "Simulation") -> None:
+    """By the generation that consumes; an old one ends where it was drained."""
+    applied = {(c.key.generation, c.key.partition): c.next_offset for c in simulation.watch.checkpoints()}
+    for log in simulation.topic.logs:
+        if log.records and applied.get((simulation.generation, log.number), 0) <= log.records[-1].offset:
+            simulation.watch.difference(f"hits-{log.number} was not applied to its end")
+
+
+def _published(simulation: "Simulation") -> dict[Place, Tables]:
+    tables: dict[Place, Tables] = {}
+    for key in simulation.inner.keys("lake/"):
+        match = _KEY.fullmatch(key)
+        assert match is not None, key
+        place = (match["generation"], int(match["partition"]))
+        tables.setdefault(place, {}).setdefault(match["table"], Counter()).update(_rows(simulation.inner.read(key)))
+    return tables
+
+
+def _rows(content: bytes) -> list[Row]:
+    rows: list[Row] = []
+    for batch in read_parquet(io.BytesIO(content)):
+        names = [name for name in batch.schema.names if name not in _NOT_COMPARED]
+        rows += zip(*(_values(batch.column(name)) for name in names), strict=True)
+    return rows
+
+
+def _values(column: Any) -> list[Any]:
+    if DataType.is_timestamp(column.type):
+        column = column.cast(DataType.int64())
+    values: list[Any] = column.to_pylist()
+    return values
