@@ -1,10 +1,8 @@
 """Server processes that are started here: deaf to Ctrl-C, which is for us, and never left behind by an interrupt."""
 
-import signal
 import subprocess
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 _TAIL_LINES = 5
@@ -22,25 +20,6 @@ def spawn(command: Sequence[str], log: Path, environment: Mapping[str, str] | No
             # Ctrl-C is for us: we stop it in order.
             start_new_session=True,
         )
-
-
-@contextmanager
-def interrupts_later() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back until the end of the block (only the main thread is ever interrupted)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    # Handlers, not a mask: the new process would inherit a mask, and never hear of SIGTERM.
-    before = {number: signal.signal(number, lambda caught, _frame: received.append(caught)) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for held_back in received:
-            signal.raise_signal(held_back)
 
 
 def kill(process: "subprocess.Popen[bytes]") -> None:

@@ -18,11 +18,14 @@ INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 + SIGINT, as shells have it."""
 
 _COMMANDS = {
+    "audit": ("audit:audit", "Do the books balance? Checkpoints beside the lake's files and Kafka's log."),
+    "dead": ("dead:dead", "Dead letters and late rows: list, show, send back to a topic."),
     "demo": (
         "demo:demo",
         "Run everything on this machine, and audit that the results are exact.",
     ),
     "events": ("events:events", "Make a sample MSK event of a file, for `sam local invoke`."),
+    "generation": ("generation:generation", "Look at generations, end one, begin the next."),
     "kafka": ("kafka:kafka", "Run a real Apache Kafka on this machine: start, stop, status."),
     "lake": ("lake:lake", "Look into the lake: list tables, show rows, copy a table out."),
     "produce": ("produce:produce", "Send the records of a file to a Kafka topic."),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from headrace.checkpoint import Checkpoint, CheckpointStore
+from headrace.checkpoint import Checkpoint, CheckpointStore, OnCorrupt, raise_corrupt
 from headrace_cli.errors import OptionError
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ CHECKPOINTS = "checkpoints"
 class Checkpoints(CheckpointStore, Protocol):
     """A checkpoint store that can also list."""
 
-    def checkpoints(self, application: str) -> Iterator[Checkpoint]:
-        """Every checkpoint of the application."""
+    def checkpoints(self, application: str, on_corrupt: OnCorrupt = raise_corrupt) -> Iterator[Checkpoint]:
+        """See `CheckpointCatalog.checkpoints`."""
         ...
 
 
@@ -53,27 +53,39 @@ def open_objects(location: str) -> "ObjectStoreOutbox":
     """
     from headrace.objects import open_lake  # noqa: PLC0415 - `--help` must not pay for it
 
+    return open_lake(lake_url(location))
+
+
+def lake_url(location: str) -> str:
+    """The lake as the functions' HEADRACE_LAKE names it. Raises as `open_objects`."""
     if location.startswith("s3://"):
-        return open_lake(location)
-    folder = _folder(location, "a lake is a folder, file:DIR or s3://BUCKET[/PREFIX]")
-    return open_lake(f"file:{folder}")
+        return location
+    return _folder_url(location, "a lake is a folder, file:DIR or s3://BUCKET[/PREFIX]")
+
+
+def checkpoints_url(location: str, checkpoints: str | None) -> str:
+    """The checkpoints as the functions' HEADRACE_CHECKPOINTS names them. Arguments and errors as of `open_stores`."""
+    if checkpoints is not None and checkpoints.startswith("dynamodb:"):
+        return checkpoints
+    if checkpoints is None and location.startswith("s3://"):
+        raise OptionError(f"where are the checkpoints of {location}? name them with --checkpoints dynamodb:TABLE")
+    place = checkpoints or str(Path(location.removeprefix("file:"), CHECKPOINTS))
+    return _folder_url(place, "checkpoints are in a folder, file:DIR or dynamodb:TABLE")
 
 
 def _open_checkpoints(location: str, checkpoints: str | None) -> Checkpoints:
-    if checkpoints is not None and checkpoints.startswith("dynamodb:"):
+    scheme, _, place = checkpoints_url(location, checkpoints).partition(":")
+    if scheme == "dynamodb":
         from headrace.dynamodb import DynamoDBCheckpointStore  # noqa: PLC0415 - as above
 
-        return DynamoDBCheckpointStore(checkpoints.removeprefix("dynamodb:"))
-    if checkpoints is None and location.startswith("s3://"):
-        raise OptionError(f"where are the checkpoints of {location}? name them with --checkpoints dynamodb:TABLE")
+        return DynamoDBCheckpointStore(place)
     from headrace.folder import FolderCheckpointStore  # noqa: PLC0415 - as above
 
-    place = checkpoints or str(Path(location.removeprefix("file:"), CHECKPOINTS))
-    return FolderCheckpointStore(_folder(place, "checkpoints are in a folder, file:DIR or dynamodb:TABLE"))
+    return FolderCheckpointStore(Path(place))
 
 
-def _folder(place: str, forms: str) -> Path:
+def _folder_url(place: str, forms: str) -> str:
     folder = Path(place.removeprefix("file:"))
     if not folder.is_dir():
         raise OptionError(f"{place}: no such folder ({forms})")
-    return folder
+    return f"file:{folder.absolute()}"

@@ -147,8 +147,11 @@ class TopicConsumer:
 
         The end of a partition may be a transaction marker, which is never delivered: what was read
         counts as well as what was committed. It says nothing about records read but not committed.
+
+        Raises:
+            OffsetLostError: a partition ends before the group's offset: nobody will ever be there.
         """
-        return {number: max(0, self._high(number) - self._reached(number)) for number in self._positions}
+        return {number: self._lag(number, position) for number, position in self._positions.items()}
 
     def close(self) -> None:
         """Leave; nothing is committed here."""
@@ -190,6 +193,12 @@ class TopicConsumer:
     def _asked(self, numbers: list[int]) -> list[KafkaPartition]:
         return [KafkaPartition(self._topic, number, OFFSET_INVALID) for number in numbers]
 
+    def _lag(self, number: int, position: int) -> int:
+        high = self._high(number)
+        if high < position:
+            raise self._lost(number, position)
+        return max(0, high - self._reached(number))
+
     def _high(self, number: int) -> int:
         return self._watermarks(number)[1]
 
@@ -230,8 +239,7 @@ class TopicConsumer:
             raise BrokerError(f"{self._topic}: {error.str()}")
 
     def _lost(self, partition: int, offset: int) -> OffsetLostError:
-        low, _ = self._watermarks(partition)
-        return OffsetLostError(self._topic, partition, offset, low)
+        return OffsetLostError(self._topic, partition, offset, *self._watermarks(partition))
 
     def _call(self, method: Any, *arguments: Any, **options: Any) -> Any:
         deadline = time.monotonic() + _TIMEOUT_SECONDS

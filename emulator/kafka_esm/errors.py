@@ -53,19 +53,23 @@ class BrokerUnreachableError(BrokerError):
 
 
 class OffsetLostError(BrokerError):
-    """The topic no longer holds the offset that is next: records are gone that were never delivered."""
+    """The topic does not hold the offset that is next: records are gone, or the topic was deleted and made again."""
 
     retriable: ClassVar[bool] = False
 
-    def __init__(self, topic: str, partition: int, offset: int, low: int) -> None:
-        super().__init__(
-            f"{topic}-{partition}: the next offset is {offset}, but the topic starts at {low}: undelivered "
-            "records were deleted; use another consumer group, or produce no faster than the mapping reads"
+    def __init__(self, topic: str, partition: int, offset: int, low: int, high: int) -> None:
+        reason = (
+            f"ends at {high}: it was deleted and made again, or lost records; use another consumer group"
+            if offset > high
+            else f"starts at {low}: undelivered records were deleted; use another consumer group, or produce no "
+            "faster than the mapping reads"
         )
+        super().__init__(f"{topic}-{partition}: the next offset is {offset}, but the topic {reason}")
         self.topic = topic
         self.partition = partition
         self.offset = offset
         self.low = low
+        self.high = high
 
 
 class RecordTooLargeError(KafkaEsmError):

@@ -323,8 +323,8 @@ GUARDS = [
         "a partition's silence is measured by its checkpoint's clock, not by its records'",
         (
             "sweeper",
-            "now_ms - checkpoint.committed_at_ms < self._idle_timeout_ms",
-            "now_ms - checkpoint.max_timestamp_ms < self._idle_timeout_ms",
+            "silence_ms = now_ms - checkpoint.committed_at_ms\n",
+            "silence_ms = now_ms - checkpoint.max_timestamp_ms\n",
         ),
     ),
     _guard(

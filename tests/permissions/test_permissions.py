@@ -52,6 +52,7 @@ def test_every_operation_of_the_adapters_is_recorded():
     stores = re.findall(r"self\._store\.(\w+)\(", (layer / "objects.py").read_text())
     actions = {
         "get": "GetObject",
+        "head": "GetObject",
         "put": "PutObject",
         "copy": "PutObject",
         "list": "ListBucket",
@@ -117,7 +118,7 @@ def test_a_grant_that_nothing_needs_is_noticed():
     [
         ("ClickstreamFunction", ("s3:PutObject", "arn:aws:s3:::lake/lake/logs/severity_minutes/a.parquet")),
         ("ClickstreamFunction", ("s3:DeleteObject", "arn:aws:s3:::lake/staging/a/0")),
-        ("LogsFunction", ("s3:GetObject", "arn:aws:s3:::lake/lake/logs/severity_minutes/a.parquet")),
+        ("LogsFunction", ("s3:GetObject", "arn:aws:s3:::lake/lake/landing/logs/a.parquet")),
         ("LandingFunction", ("dynamodb:Scan", "arn:aws:dynamodb:eu-west-1:123456789012:table/checkpoints")),
         ("SweeperFunction", ("s3:DeleteObject", "arn:aws:s3:::lake/lake/logs/severity_minutes/a.parquet")),
         ("SweeperFunction", ("dynamodb:DeleteItem", "arn:aws:dynamodb:eu-west-1:123456789012:table/checkpoints")),

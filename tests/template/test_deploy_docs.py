@@ -16,7 +16,6 @@ import botocore.session
 import click
 import deploy
 import pytest
-import replace_mapping
 import validate_application
 from botocore import xform_name
 from samcli.cli.main import cli as sam
@@ -26,12 +25,14 @@ from headrace_cli.main import cli as headrace
 ROOT = validate_application.ROOT
 DOCUMENT = ROOT / "docs" / "deploy.md"
 TEXT = DOCUMENT.read_text()
+RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 ON_EVERY_SYSTEM = {"seq", "awk", "echo", "date", "export"}
 ON_THE_CLIENT = {path.name for path in (ROOT / "provisioning" / "client" / "bin").iterdir()}
 AWS_GLOBAL = {"query", "output", "region", "profile"}
+LOGS_TAIL_OPTIONS = {"since", "filter-pattern", "follow"}
 S3_OPTIONS = {"mb": set(), "rb": {"force"}, "cp": set(), "rm": {"recursive"}}
-SCRIPTS = {"scripts/replace_mapping.py": replace_mapping.parser(), "scripts/deploy.py": deploy.parser()}
-OUTPUTS = {"brokers": "b-1.example:9098"}
+SCRIPTS = {"scripts/deploy.py": deploy.parser()}
+OUTPUTS = {"brokers": "b-1.example:9098", "date -u +%F": "2026-11-27"}
 """What a command in $(…) prints, where the command around it looks at that."""
 SUBSTITUTION = re.compile(r"\$\(([^()]*)\)")
 
@@ -78,6 +79,9 @@ def check_aws(arguments):
     given = {token.removeprefix("--") for token in rest if token.startswith("--")}
     if service == "s3":
         assert given <= S3_OPTIONS[operation] | AWS_GLOBAL, arguments
+        return
+    if (service, operation) == ("logs", "tail"):  # the program's own, like `s3`: no operation of the service
+        assert given <= LOGS_TAIL_OPTIONS | AWS_GLOBAL, arguments
         return
     model = botocore.session.get_session().get_service_model(service)
     names = {xform_name(name, "-"): name for name in model.operation_names}
@@ -139,9 +143,24 @@ def test_the_command_is_what_its_program_takes(command):
     check(command)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [command for command in documented(RUNBOOK) if Path(command[0]).name in {"headrace", "aws"}],
+    ids=lambda command: " ".join(command)[:80],
+)
+def test_the_runbooks_command_is_what_its_program_takes(command):
+    check(command)
+
+
+def test_the_runbook_has_commands_of_both_programs():
+    programs = [Path(command[0]).name for command in documented(RUNBOOK)]
+    assert programs.count("headrace") >= 6
+    assert programs.count("aws") >= 8
+
+
 def test_the_commands_of_every_program_are_found():
     programs = [Path(command[0]).name for command in documented()]
-    for name, least in {"sam": 5, "aws": 14, "make": 5, "headrace": 4, "python": 4, "brokers": 2}.items():
+    for name, least in {"sam": 5, "aws": 14, "make": 5, "headrace": 8, "python": 1, "brokers": 2}.items():
         assert programs.count(name) >= least, name
     assert len(blocks(TEXT)) == len(re.findall(r"^ *```", TEXT, re.MULTILINE)) // 2
 
@@ -160,7 +179,8 @@ def test_the_commands_of_every_program_are_found():
         ("aws s3 rm s3://x --recurse", AssertionError),
         ("X=$(aws nothing at-all)", botocore.exceptions.UnknownServiceError),
         ("echo x | kafka-topic --list", AssertionError),
-        (".venv/bin/python scripts/replace_mapping.py headrace-dev --generations 2", SystemExit),
+        ("headrace generation new --stack headrace-dev --generations 2", click.UsageError),
+        (".venv/bin/python scripts/deploy.py dev --nothing", SystemExit),
         (".venv/bin/python scripts/none.py", AssertionError),
     ],
 )

@@ -14,7 +14,7 @@ from arro3.io import write_parquet
 from headrace_cli import lake_reader
 from headrace_cli.commands.examples import examples
 from headrace_cli.commands.progress import tracked
-from headrace_cli.commands.rendering import cell, json_value
+from headrace_cli.commands.rendering import cell, json_value, print_table
 from headrace_cli.errors import CommandError, OptionError
 from headrace_cli.lake_reader import Contents, TableFile, TableSchema
 from headrace_cli.stores import open_objects
@@ -61,7 +61,7 @@ def list_tables(*, location: str, as_json: bool) -> None:
         for each in listed:
             click.echo(json.dumps(each._asdict()))
     elif listed:
-        _print_table(Contents._fields, ([cell(value) for value in each] for each in listed))
+        print_table(Contents._fields, ([cell(value) for value in each] for each in listed))
     else:
         click.echo(f"{location} has no tables yet", err=True)
 
@@ -89,7 +89,7 @@ def show(*, location: str, table: str, limit: int, where_hour: str | None, as_js
         for row in rows:
             click.echo(_json_line({name: row.get(name) for name in columns}))
     else:
-        _print_table(columns, ([cell(row.get(name)) for name in columns] for row in rows))
+        print_table(columns, ([cell(row.get(name)) for name in columns] for row in rows))
 
 
 @lake.command(
@@ -187,14 +187,3 @@ def _of_hour(files: list[TableFile], hour: str | None) -> list[TableFile]:
 
 def _json_line(row: dict[str, Any]) -> str:
     return json.dumps(json_value(row), ensure_ascii=False)
-
-
-def _print_table(columns: tuple[str, ...] | list[str], rows: Iterator[list[str]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - 60 ms that JSON output does not need
-    from rich.table import Table  # noqa: PLC0415 - same
-    from rich.text import Text  # noqa: PLC0415 - same
-
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*map(Text, row))  # as text: a value's brackets are no markup
-    Console().print(table)

@@ -12,6 +12,9 @@ from headrace_cli.sources.source import AUTO, FORMATS
 
 Command = Callable[..., Any]
 
+GENERATION_PATTERN = r"[a-z0-9_]{1,32}"
+"""As the template has it."""
+
 
 class TopicName(click.ParamType):
     """A name that Kafka takes for a topic."""
@@ -50,6 +53,32 @@ class Rename(click.ParamType):
         if not (new and equals and old):
             self.fail(f"{value!r} is not new=old, e.g. --field page=url", param, ctx)
         return new, old
+
+
+class GenerationName(click.ParamType):
+    """A name that the template takes for a generation."""
+
+    name = "name"
+    _legal = re.compile(GENERATION_PATTERN)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the name by the template's rule."""
+        if not self._legal.fullmatch(str(value)):
+            self.fail(f"{value!r} is not 1 to 32 of a-z, 0-9 and _", param, ctx)
+        return str(value)
+
+
+class Assignment(click.ParamType):
+    """`NAME=VALUE`: a parameter of the stack."""
+
+    name = "name=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Split the text into both halves."""
+        name, equals, text = str(value).partition("=")
+        if not (name and equals and text):
+            self.fail(f"{value!r} is not NAME=VALUE", param, ctx)
+        return name, text
 
 
 def field_options(command: Command) -> Command:

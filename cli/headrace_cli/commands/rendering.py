@@ -1,8 +1,9 @@
-"""Values of the lake as text: times as ISO 8601, bytes readable."""
+"""Values of the lake as text: times as ISO 8601, bytes readable; rows as a table."""
 
 import datetime as dt
 import json
 from base64 import b64encode
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 BASE64 = "base64:"
@@ -37,6 +38,18 @@ def cell(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(json_value(value))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print cells as a table, as wide as the terminal."""
+    from rich.console import Console  # noqa: PLC0415 - 60 ms that JSON output does not need
+    from rich.table import Table  # noqa: PLC0415 - same
+    from rich.text import Text  # noqa: PLC0415 - same
+
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*map(Text, row))  # as text: a value's brackets are no markup
+    Console().print(table)
 
 
 def _printable(value: bytes) -> str | None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from headrace_cli import child, maven
 from headrace_cli.errors import CommandError
+from headrace_cli.interrupts import interrupts_later
 from headrace_cli.loopback import HOST
 
 STOP_TIMEOUT_S = 15.0
@@ -127,7 +128,7 @@ class Broker:
         """Start the process; it is not ready yet. It ends with this interpreter at the latest."""
         command = [*self._java(jars), _MAIN_CLASS, str(self._properties)]
         # Interrupted after the process came to be and before it is noted, it would be nobody's.
-        with child.interrupts_later():
+        with interrupts_later():
             self._process = child.spawn(command, self.log)
             self._last_resort = weakref.finalize(self, child.kill, self._process)
             self._pid_file.write_text(str(self._process.pid), encoding="ascii")

@@ -127,7 +127,7 @@ class _Sending:
         self._bytes_since_pace = PACE_BYTES
         self.records = self.bytes = self.too_large = 0
         try:
-            settings = _settings(bootstrap_servers, auth, delivery_timeout_s)
+            settings = producer_settings(bootstrap_servers, auth, delivery_timeout_s)
             self._producer = Producer(settings | {"error_cb": self._remember})
         except KafkaException as error:
             raise OptionError(f"cannot use Kafka at {bootstrap_servers!r}: {error.args[0].str()}") from error
@@ -270,7 +270,14 @@ class _Sending:
             raise self._failure
 
 
-def _settings(bootstrap_servers: str, auth: KafkaAuth, delivery_timeout_s: float) -> dict[str, Any]:
+def producer_settings(
+    bootstrap_servers: str, auth: KafkaAuth, delivery_timeout_s: float = DELIVERY_TIMEOUT_S
+) -> dict[str, Any]:
+    """Settings of librdkafka for sending each record once and in order, in bounded time.
+
+    Raises:
+        ConfigurationError: `iam` without AWS region or credentials.
+    """
     login = consumer_settings(bootstrap_servers, auth)
     return {name: login[name] for name in _LOGIN_SETTINGS if name in login} | {
         "bootstrap.servers": bootstrap_servers,

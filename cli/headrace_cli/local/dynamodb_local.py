@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from headrace_cli import child, loopback, maven
 from headrace_cli.errors import CommandError
+from headrace_cli.interrupts import interrupts_later
 from headrace_cli.local.aws_endpoint import AwsEndpoint
 from headrace_cli.maven import Distribution
 
@@ -115,7 +116,7 @@ class DynamoDBLocal(AwsEndpoint):
         description, log = folder / "server.xml", folder / "server.log"
         description.write_text(_SERVER.format(host=loopback.HOST, port=self._port), encoding="utf-8")
         environment = {**os.environ, "DDB_LOCAL_TELEMETRY": "0"}
-        with child.interrupts_later():
+        with interrupts_later():
             command = [*java, "org.eclipse.jetty.xml.XmlConfiguration", str(description)]
             self._process = child.spawn(command, log, environment)
             self._last_resort = weakref.finalize(self, child.kill, self._process)

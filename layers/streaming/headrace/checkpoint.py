@@ -4,12 +4,13 @@ The commit is the only point at which anything becomes true: see `headrace.pipel
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, NoReturn, Protocol
 
 import msgspec
 
-from headrace.errors import CommitConflict
+from headrace.errors import CheckpointCorrupt, CommitConflict
 
 
 class CheckpointKey(NamedTuple):
@@ -44,7 +45,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     next_offset: int
     """The first offset not yet applied."""
     committed_at_ms: int
-    """The committer's wall clock, epoch milliseconds: idleness is measured by it."""
+    """The committer's wall clock, epoch milliseconds: idleness is measured by it. It never goes back."""
     max_timestamp_ms: int
     """The newest Kafka timestamp applied: how a re-created topic is recognised."""
     fingerprint: str
@@ -62,7 +63,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     open_until_ms: int | None = None
     """The watermark that would close every open window; None when none is open."""
     totals: dict[str, int] = {}
-    """Running totals since `base_offset`: `applied`, `dead`, `late`, `gaps`, `ticks`, `rows.*`, `files.*`."""
+    """Running totals since `base_offset`: `applied`, `dead`, `late`, `gaps`, `ticks`, `files`, `rows`, and per table
+    `files.TABLE` and `rows.TABLE`."""
 
     @property
     def pending(self) -> bool:
@@ -71,13 +73,35 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     @property
     def balanced(self) -> bool:
-        """Whether every offset from the first one on is accounted for: applied, dead-lettered, or a counted gap."""
-        accounted_for = sum(self.totals.get(name, 0) for name in ("applied", "dead", "gaps"))
-        return self.next_offset - self.base_offset == accounted_for
+        """Whether the books add up: see `imbalances`."""
+        return not self.imbalances()
+
+    def imbalances(self) -> list[str]:
+        """What in the books does not add up, in words; empty when they balance.
+
+        Every offset from the first one on is applied, dead-lettered or a counted gap; every dead letter and every late
+        record became a row; the tables' rows add up to all rows. (Files by table are counted since a later version
+        than files as a whole: their sum may be less.)
+        """
+        return [f"{what}: {one} is not {other}" for what, one, other in self._equations() if one != other]
+
+    def _equations(self) -> Iterator[tuple[str, int, int]]:
+        total = Counter(self.totals)
+        passed, accounted_for = self.next_offset - self.base_offset, total["applied"] + total["dead"] + total["gaps"]
+        yield "offsets passed, and applied + dead + gaps", passed, accounted_for
+        yield "dead letters, and rows of dead_letters", total["dead"], total["rows.dead_letters"]
+        yield "late records, and rows of late", total["late"], total["rows.late"]
+        rows, files = (_sum(total, f"{kind}.") for kind in ("rows", "files"))
+        yield "rows, and rows of all tables", total["rows"], rows
+        yield "files, and files of all tables at most", max(total["files"], files), total["files"]
 
     def published(self) -> "Checkpoint":
         """This checkpoint with its outbox cleared, same version."""
         return msgspec.structs.replace(self, outbox=(), outbox_manifest=None)
+
+
+def _sum(totals: Mapping[str, int], prefix: str) -> int:
+    return sum(count for name, count in totals.items() if name.startswith(prefix))
 
 
 class CheckpointStore(Protocol):
@@ -105,11 +129,24 @@ class CheckpointStore(Protocol):
         ...
 
 
+OnCorrupt = Callable[[CheckpointCorrupt], None]
+"""Told of a checkpoint that cannot be read; if it returns, the others follow."""
+
+
+def raise_corrupt(error: CheckpointCorrupt) -> NoReturn:
+    """The careful answer to a checkpoint that cannot be read."""
+    raise error
+
+
 class CheckpointCatalog(Protocol):
     """Lists checkpoints, for the sweeper, the janitor and the audit."""
 
-    def checkpoints(self, application: str) -> Iterator[Checkpoint]:
-        """Every checkpoint of the application: all pipelines, generations and partitions."""
+    def checkpoints(self, application: str, on_corrupt: OnCorrupt = raise_corrupt) -> Iterator[Checkpoint]:
+        """Every checkpoint of the application: all pipelines, generations and partitions.
+
+        Those that cannot be read go to `on_corrupt` instead, which raises unless told otherwise: whoever deletes what
+        no checkpoint names must not go on without one of them.
+        """
         ...
 
 
@@ -141,8 +178,9 @@ class MemoryCheckpointStore:
             if stored and stored.version == version:
                 self._checkpoints[key] = stored.published()
 
-    def checkpoints(self, application: str) -> Iterator[Checkpoint]:
-        """See `CheckpointCatalog.checkpoints`."""
+    def checkpoints(self, application: str, on_corrupt: OnCorrupt = raise_corrupt) -> Iterator[Checkpoint]:
+        """See `CheckpointCatalog.checkpoints`. Nothing in memory is corrupt."""
+        del on_corrupt
         with self._lock:
             found = [c for key, c in self._checkpoints.items() if key.application == application]
         yield from found

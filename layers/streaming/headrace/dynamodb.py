@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from headrace.checkpoint import Checkpoint, CheckpointKey, OutboxEntry
+from headrace.checkpoint import Checkpoint, CheckpointKey, OnCorrupt, OutboxEntry, raise_corrupt
 from headrace.errors import (
     CheckpointCorrupt,
     CommitConflict,
@@ -124,7 +124,7 @@ class DynamoDBCheckpointStore:
                 **_at_version(version),
             )
 
-    def checkpoints(self, application: str) -> Iterator[Checkpoint]:
+    def checkpoints(self, application: str, on_corrupt: OnCorrupt = raise_corrupt) -> Iterator[Checkpoint]:
         """See `CheckpointCatalog.checkpoints`. Reads the whole table."""
         start: Mapping[str, Any] = {}
         while True:
@@ -136,7 +136,13 @@ class DynamoDBCheckpointStore:
                     ExpressionAttributeValues={":application": {"S": f"{application}#"}},
                     **start,
                 )
-            yield from map(self._checkpoint, page["Items"])
+            for item in page["Items"]:
+                try:
+                    checkpoint = self._checkpoint(item)
+                except CheckpointCorrupt as error:
+                    on_corrupt(error)
+                    continue
+                yield checkpoint
             if "LastEvaluatedKey" not in page:
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
@@ -161,10 +167,8 @@ class DynamoDBCheckpointStore:
         try:
             return _decode(item)
         except (LookupError, TypeError, ValueError, msgspec.DecodeError) as error:
-            raise CheckpointCorrupt(
-                f"item pk={item.get('pk')} partition={item.get('partition')} of DynamoDB table {self._table!r}"
-                f" is not a checkpoint: {type(error).__name__}: {error}"
-            ) from error
+            place = f"item pk={item.get('pk')} partition={item.get('partition')} of DynamoDB table {self._table!r}"
+            raise CheckpointCorrupt(f"{place} is not a checkpoint: {type(error).__name__}: {error}", place) from error
 
     @contextmanager
     def _errors(self, action: str) -> Iterator[None]:

@@ -10,10 +10,12 @@ HeadraceError
 │   └── CommitConflict          retriable: somebody else committed this partition first
 ├── InvariantError              a promise is broken; the checkpoint did not move
 │   ├── ObjectMissing           a staged object or a snapshot that a checkpoint names is gone
+│   ├── ObjectConflict          other bytes lie where a committed output belongs
 │   ├── TopicRecreated          offsets restarted below the checkpoint's
 │   ├── OffsetGap               an offset is missing in a topic declared without gaps
 │   ├── FingerprintChanged      the operators changed under a snapshot made by other ones
-│   └── CheckpointCorrupt       a stored checkpoint cannot be read
+│   ├── CheckpointCorrupt       a stored checkpoint, snapshot or manifest is not what was written
+│   └── ClockSkew               a commit lies in the future of whoever measures idleness
 └── PartitionsFailed            some partitions of a batch failed: the whole batch must come again
 """
 
@@ -72,12 +74,29 @@ class ObjectMissing(InvariantError):
     """A staged object or a snapshot that a checkpoint names does not exist."""
 
     def __init__(self, key: str) -> None:
-        super().__init__(f"object {key!r} is named by a checkpoint but does not exist")
+        super().__init__(
+            f"object {key!r} is named by a checkpoint but does not exist: restore it (a bucket with versions has it "
+            "still), or begin again with `headrace generation new`; nothing is skipped"
+        )
         self.key = key
 
 
+class ObjectConflict(InvariantError):
+    """Other bytes than those that were committed lie at an output's final key. Nothing was overwritten."""
+
+    def __init__(self, staged_key: str, final_key: str) -> None:
+        super().__init__(
+            f"object {final_key!r} exists with other bytes than {staged_key!r}, which belongs there: nothing was "
+            "overwritten. Find out who wrote it (another deployment on the same lake, or a checkpoint that was put "
+            "back to an earlier one). Move it away and the next attempt publishes, or begin again with "
+            "`headrace generation new`"
+        )
+        self.staged_key = staged_key
+        self.final_key = final_key
+
+
 class TopicRecreated(InvariantError):
-    """An offset below the checkpoint's with a newer timestamp: the topic was deleted and made again."""
+    """A new record below the checkpoint's offset, or a log that ends before it: the topic was made again."""
 
 
 class OffsetGap(InvariantError):
@@ -89,7 +108,19 @@ class FingerprintChanged(InvariantError):
 
 
 class CheckpointCorrupt(InvariantError):
-    """A stored checkpoint cannot be read."""
+    """A stored checkpoint, snapshot or manifest is not what was written."""
+
+    def __init__(self, problem: str, place: str) -> None:
+        super().__init__(
+            f"{problem}; restore exactly what was written last (an older one would apply records twice), or begin "
+            "again with `headrace generation new`"
+        )
+        self.place = place
+        """What cannot be read: an item, a file, an object."""
+
+
+class ClockSkew(InvariantError):
+    """A commit lies in the future: whose clock is wrong cannot be told, and idleness not be measured."""
 
 
 class PartitionsFailed(HeadraceError):

@@ -15,7 +15,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from headrace.checkpoint import Checkpoint, CheckpointKey
+from headrace.checkpoint import Checkpoint, CheckpointKey, OnCorrupt, raise_corrupt
+from headrace.checksum import opened, sealed
 from headrace.errors import CheckpointCorrupt, CommitConflict, ConfigurationError, InfrastructureError
 
 LOCK_TIMEOUT_S = 10.0
@@ -60,10 +61,14 @@ class FolderCheckpointStore:
             if stored and stored.version == version and stored.pending:
                 self._replace(stored.published())
 
-    def checkpoints(self, application: str) -> Iterator[Checkpoint]:
+    def checkpoints(self, application: str, on_corrupt: OnCorrupt = raise_corrupt) -> Iterator[Checkpoint]:
         """See `CheckpointCatalog.checkpoints`. Raises as `load`."""
         for path in sorted((self._root / _component(application)).glob(f"*/*/*/*{SUFFIX}")):
-            checkpoint = self._read(path)
+            try:
+                checkpoint = self._read(path)
+            except CheckpointCorrupt as error:
+                on_corrupt(error)
+                continue
             if checkpoint:
                 yield checkpoint
 
@@ -81,7 +86,7 @@ class FolderCheckpointStore:
         checkpoint = _decode(path, data)
         if self._path(checkpoint.key) != path:
             # E.g. topics that differ in case only, on a file system that ignores case.
-            raise CheckpointCorrupt(f"{path} holds the checkpoint of {checkpoint.key}")
+            raise CheckpointCorrupt(f"{path} holds the checkpoint of {checkpoint.key}", str(path))
         return checkpoint
 
     def _replace(self, checkpoint: Checkpoint) -> None:
@@ -89,7 +94,7 @@ class FolderCheckpointStore:
         # One name is enough, and a crash leaves at most one behind: only the lock's owner writes it.
         temporary = path.with_suffix(".tmp")
         try:
-            temporary.write_bytes(msgspec.msgpack.encode(checkpoint))
+            temporary.write_bytes(sealed(msgspec.msgpack.encode(checkpoint)))
             sync(temporary)
             temporary.replace(path)
             make_durable(self._root, [path])
@@ -144,9 +149,9 @@ def _component(name: str) -> str:
 
 def _decode(path: Path, data: bytes) -> Checkpoint:
     try:
-        return msgspec.msgpack.decode(data, type=Checkpoint)
+        return msgspec.msgpack.decode(opened(data, str(path)), type=Checkpoint)
     except msgspec.DecodeError as error:
-        raise CheckpointCorrupt(f"{path} is not a checkpoint ({len(data)} bytes): {error}") from error
+        raise CheckpointCorrupt(f"{path} is not a checkpoint ({len(data)} bytes): {error}", str(path)) from error
 
 
 def _acquire(descriptor: int, path: Path) -> None:

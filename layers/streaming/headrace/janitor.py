@@ -21,7 +21,11 @@ def clean(
 ) -> int:
     """Delete what is older than a day and named by no checkpoint of the application; how many objects that were.
 
-    The store belongs to one application: another one's objects would look like leftovers.
+    The store belongs to one application: another one's objects would look like leftovers. Nothing is deleted when a
+    checkpoint, or a manifest that one names, cannot be read: nobody knows what it names.
+
+    Raises:
+        CheckpointCorrupt, ObjectMissing: that is so.
     """
     older_than_ms = now_ms - DAY_MS
     old = list(chain.from_iterable(objects.keys(f"{p}/", older_than_ms=older_than_ms) for p in (STAGING, STATE)))

@@ -1,4 +1,4 @@
-"""What the broker still has for a partition: the sweeper asks before it closes a window.
+"""What the broker still has for a partition: the sweeper asks before it closes a window, the audit compares.
 
 Records of a transaction that is still open count as a backlog, aborted ones and transaction markers do not. AWS does
 not say whether a mapping waits for transactions to end; closing windows under an open one would be wrong either way.
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from headrace.errors import ConfigurationError, InfrastructureError
+from headrace.errors import ConfigurationError, InfrastructureError, TopicRecreated
 from headrace.records import TopicPartition
 
 if TYPE_CHECKING:
@@ -53,9 +53,15 @@ class KafkaLog:
         Raises:
             ConfigurationError: the cluster has no such partition, or does not let us read it; no servers, AWS
                 region or credentials are configured.
+            TopicRecreated: the log ends before the offset.
             InfrastructureError: no answer in time.
         """
         low, high = self._watermarks(self._consumer("read_uncommitted"), topic_partition)
+        if next_offset > high:
+            raise TopicRecreated(
+                f"{topic_partition} ends at offset {high}, before {next_offset}, which is next: the topic was deleted "
+                "and made again, or lost records. Its windows stay open; begin again with `headrace generation new`"
+            )
         start = max(next_offset, low)  # what retention deleted is not left to read
         if start >= high:
             return False
@@ -64,6 +70,31 @@ class KafkaLog:
         # Between the last stable offset and the high watermark lie open transactions. Offsets below need not be
         # records: compaction, aborted records, transaction markers.
         return stable < high or self._finds_record(committed, topic_partition, start)
+
+    def ends(self, topic_partition: TopicPartition) -> tuple[int, int]:
+        """The first offset that the broker still has, and the one that the next record will get.
+
+        Raises:
+            As `has_backlog`.
+        """
+        return self._watermarks(self._consumer("read_uncommitted"), topic_partition)
+
+    def partitions(self, topic: str) -> list[int]:
+        """The topic's partitions, as the cluster has them; none if it has no such topic.
+
+        Raises:
+            InfrastructureError: no answer in time.
+        """
+        from confluent_kafka import KafkaException
+
+        consumer = self._consumer("read_uncommitted")
+        try:
+            found = consumer.list_topics(topic, timeout=self._timeout_s).topics[topic]
+        except KafkaException as error:
+            consumer.poll(0)  # hands the reason to `_remember`
+            reason = f"{error.args[0].str()} (last: {self._last_error})"
+            raise InfrastructureError(f"Kafka at {self._servers} does not answer for {topic}: {reason}") from error
+        return sorted(found.partitions) if found.error is None else []
 
     def close(self) -> None:
         """Close what is open; the next question connects anew."""

@@ -13,11 +13,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    GenericError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 from obstore.store import LocalStore, MemoryStore, S3Store
 
 from headrace.checkpoint import OutboxEntry
-from headrace.errors import ConfigurationError, InfrastructureError, ObjectMissing
+from headrace.errors import ConfigurationError, InfrastructureError, ObjectConflict, ObjectMissing
 from headrace.folder import make_durable
 
 PARALLEL = 8
@@ -56,9 +62,42 @@ class ObjectStoreOutbox:
         with self._errors("read", key), _missing(key):
             return bytes(self._store.get(key).bytes())
 
+    def read_end(self, key: str, length: int) -> tuple[bytes, int]:
+        """The last bytes of the object, all of it if it is shorter, and its size: one request, for a file's footer.
+
+        Raises:
+            ObjectMissing: there is no such object.
+        """
+        with self._errors("read", key), _missing(key):
+            try:
+                found = self._store.get(key, options={"range": {"suffix": length}})
+            except GenericError:
+                if self._store.get(key).meta["size"]:
+                    raise
+                return b"", 0  # S3 refuses any range of an empty object
+            return bytes(found.bytes()), found.meta["size"]
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write the object unless there is one of that name; whether the object there is this one.
+
+        The bytes have to be unlike anybody else's: obstore repeats a request whose answer got lost, and then hears of
+        its own success as "exists already". An object that is still being written by another is not there yet: False.
+        """
+        with self._errors("create", key):
+            try:
+                self._store.put(key, data, mode="create", use_multipart=False)
+            except AlreadyExistsError:
+                return self._holds(key, data)
+        self._make_durable([key])
+        return True
+
     def publish(self, entries: Sequence[OutboxEntry]) -> None:
-        """See `Outbox.publish`. The copies are made by the store: no byte comes through here."""
-        self._each(self._copy, entries)
+        """See `Outbox.publish`. The copies are made by the store: bytes come through here only to be compared.
+
+        Between the look at a final key and the copy another attempt may publish the same: it copies the same bytes,
+        because the key belongs to one commit and that names one staged object.
+        """
+        self._each(self._publish, entries)
         self._make_durable(entry.final_key for entry in entries)
 
     def keys(self, prefix: str, *, older_than_ms: int | None = None) -> Iterator[str]:
@@ -86,14 +125,35 @@ class ObjectStoreOutbox:
                 with suppress(FileNotFoundError):
                     self._store.delete(key)
 
+    def _holds(self, key: str, data: bytes) -> bool:
+        try:
+            return self.read(key) == data
+        except ObjectMissing:
+            return False
+
     def _put(self, item: tuple[str, bytes]) -> None:
         key, data = item
         with self._errors("write", key):
             self._store.put(key, data, use_multipart=False)
 
-    def _copy(self, entry: OutboxEntry) -> None:
+    def _publish(self, entry: OutboxEntry) -> None:
+        size = self._size(entry.final_key)
         with self._errors("publish", entry.final_key), _missing(entry.staged_key):
-            self._store.copy(entry.staged_key, entry.final_key)
+            if size is None:
+                self._store.copy(entry.staged_key, entry.final_key)
+                return
+            same = size == self._store.head(entry.staged_key)["size"]
+        # By content: two ETags of the same bytes may differ (encryption with a key of one's own).
+        if not (same and self.read(entry.staged_key) == self.read(entry.final_key)):
+            raise ObjectConflict(entry.staged_key, entry.final_key)
+
+    def _size(self, key: str) -> int | None:
+        """How many bytes the object has; None if there is none."""
+        with self._errors("publish", key):
+            try:
+                return self._store.head(key)["size"]
+            except FileNotFoundError:
+                return None
 
     def _each(self, action: Callable[[T], None], items: Sequence[T]) -> None:
         """Do it for each item, a few at a time; after a failure start no more, and raise it."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from headrace.checkpoint import OutboxEntry
-from headrace.errors import ObjectMissing
+from headrace.errors import ObjectConflict, ObjectMissing
 
 STAGING = "staging"
 STATE = "state"
@@ -32,10 +32,11 @@ class Outbox(Protocol):
         ...
 
     def publish(self, entries: Sequence[OutboxEntry]) -> None:
-        """Copy each staged object to its final key; repeating it rewrites the same bytes.
+        """Copy each staged object to its final key; what lies there with the same bytes already is done.
 
         Raises:
             ObjectMissing: a staged object is gone (never skipped).
+            ObjectConflict: other bytes lie at a final key; they are left as they are.
         """
         ...
 
@@ -76,7 +77,8 @@ class MemoryOutbox:
     def publish(self, entries: Sequence[OutboxEntry]) -> None:
         """See `Outbox.publish`."""
         with self._lock:
-            self._put({entry.final_key: self._get(entry.staged_key) for entry in entries})
+            for entry in entries:
+                self._publish(entry)
 
     def keys(self, prefix: str, *, older_than_ms: int | None = None) -> Iterator[str]:
         """See `ObjectCatalog.keys`."""
@@ -94,6 +96,13 @@ class MemoryOutbox:
         with self._lock:
             for key in keys:
                 self._objects.pop(key, None)
+
+    def _publish(self, entry: OutboxEntry) -> None:
+        data = self._get(entry.staged_key)
+        if entry.final_key not in self._objects:
+            self._put({entry.final_key: data})
+        elif self._get(entry.final_key) != data:
+            raise ObjectConflict(entry.staged_key, entry.final_key)
 
     def _put(self, objects: Mapping[str, bytes]) -> None:
         now_ms = self._clock_ms()

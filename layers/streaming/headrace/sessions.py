@@ -55,7 +55,8 @@ class _RunningSessions:
         self._lasts_ms: list[int]
         self._keys, self._starts_ms, self._lasts_ms, columns = restored
         if not len(self._keys) == len(self._starts_ms) == len(self._lasts_ms):
-            raise CheckpointCorrupt(f"the snapshot of {operator.table!r} has columns of different lengths")
+            name = f"the snapshot of {operator.table!r}"
+            raise CheckpointCorrupt(f"{name} has columns of different lengths", name)
         self._states = Accumulators(operator.aggregates, columns, len(self._keys))
         self._rows_of: dict[Key, int | list[int]] = {}
         """Where the open sessions of a key are: one row for most, a list for the few that have several."""

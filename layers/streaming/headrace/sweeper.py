@@ -6,22 +6,30 @@ tick, which is a commit like any other. Closing by wall clock during a backlog w
 several.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
 
 from headrace.checkpoint import Checkpoint, CheckpointCatalog
-from headrace.errors import CommitConflict, ConfigurationError
-from headrace.pipeline import Pipeline
+from headrace.errors import CheckpointCorrupt, ClockSkew, CommitConflict, ConfigurationError
+from headrace.pipeline import Pipeline, Totals
 from headrace.records import TopicPartition
+
+MAX_CLOCK_SKEW_MS = 900_000
+"""A commit may lie so far ahead of the sweeper's clock; Lambda's clocks differ by milliseconds."""
 
 
 class Log(Protocol):
     """What the broker still has."""
 
     def has_backlog(self, topic_partition: TopicPartition, next_offset: int) -> bool:
-        """Whether a record can be read at or after the offset."""
+        """Whether a record can be read at or after the offset.
+
+        Raises:
+            TopicRecreated: the log ends before the offset: it is not the log that was read.
+        """
         ...
 
 
@@ -33,10 +41,12 @@ class Sweep(msgspec.Struct):
     """Had outputs that were committed and not published; now they are."""
     ticked: int = 0
     """Were idle; their windows are closed."""
+    written: dict[str, Totals] = msgspec.field(default_factory=dict)
+    """Pipeline to what its ticks added to the books."""
     overtaken: int = 0
     """Turned out not to be idle: an invocation committed meanwhile."""
-    unbalanced: list[str] = msgspec.field(default_factory=list)
-    """Checkpoints whose books do not add up: some offset is not accounted for."""
+    unbalanced: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    """Checkpoint to what in its books does not add up."""
     oldest_outbox_ms: int = 0
     """How long the oldest pending outbox had been waiting."""
     failures: dict[str, Exception] = msgspec.field(default_factory=dict)
@@ -79,7 +89,11 @@ class Sweeper:
     def sweep(self, now_ms: int) -> Sweep:
         """Visit them all; a failure of one stops none of the others, and is in the answer."""
         sweep = Sweep()
-        for checkpoint in self._catalog.checkpoints(self._application):
+
+        def on_corrupt(error: CheckpointCorrupt) -> None:
+            sweep.failures[error.place] = error
+
+        for checkpoint in self._catalog.checkpoints(self._application, on_corrupt):
             sweep.visited += 1
             try:
                 self._visit(checkpoint, now_ms, sweep)
@@ -93,19 +107,32 @@ class Sweeper:
         pipeline = self._pipelines.get(checkpoint.key.pipeline)
         if pipeline is None:
             raise ConfigurationError(f"no pipeline is called {checkpoint.key.pipeline!r} in this deployment")
-        if not checkpoint.balanced:
-            sweep.unbalanced.append(str(checkpoint.key))
+        if imbalances := checkpoint.imbalances():
+            sweep.unbalanced[str(checkpoint.key)] = imbalances
         if checkpoint.pending:
             sweep.oldest_outbox_ms = max(sweep.oldest_outbox_ms, now_ms - checkpoint.committed_at_ms)
             checkpoint = pipeline.recover(checkpoint)  # before a tick may replace the outbox
             sweep.recovered += 1
-        if self._is_idle(checkpoint, now_ms) and pipeline.tick(checkpoint):
+        if self._is_idle(checkpoint, now_ms) and (done := pipeline.tick(checkpoint)):
             sweep.ticked += 1
+            sweep.written.setdefault(pipeline.name, Counter()).update(done)
 
     def _is_idle(self, checkpoint: Checkpoint, now_ms: int) -> bool:
-        if checkpoint.open_until_ms is None or now_ms - checkpoint.committed_at_ms < self._idle_timeout_ms:
+        if checkpoint.open_until_ms is None or _silence_ms(checkpoint, now_ms) < self._idle_timeout_ms:
             return False
         if self._drain or checkpoint.key.generation != self._generation:
             return True  # Nobody reads for it any more: waiting for an empty backlog would be waiting for ever.
         place = TopicPartition(checkpoint.key.topic, checkpoint.key.partition)
         return not self._log.has_backlog(place, checkpoint.next_offset)
+
+
+def _silence_ms(checkpoint: Checkpoint, now_ms: int) -> int:
+    """How long nothing was committed; a little below zero when the committer's clock is ahead."""
+    silence_ms = now_ms - checkpoint.committed_at_ms
+    if silence_ms < -MAX_CLOCK_SKEW_MS:
+        raise ClockSkew(
+            f"{checkpoint.key} was committed at {checkpoint.committed_at_ms} ms, {-silence_ms // 1000} s after this "
+            f"sweeper's now ({now_ms} ms): whether it is idle cannot be told, its windows stay open. Compare the "
+            "clocks of the sweeper and of whoever commits; if theirs was ahead, this ends when the time is reached"
+        )
+    return silence_ms

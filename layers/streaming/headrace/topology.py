@@ -98,7 +98,8 @@ class Logic:
                 for operator, operator_state in zip(topology.operators, states, strict=True)
             ]
         except (msgspec.MsgspecError, ValueError) as error:
-            raise CheckpointCorrupt(f"the snapshot of {place} cannot be read: {error}") from error
+            name = f"the snapshot of {place}"
+            raise CheckpointCorrupt(f"{name} cannot be read: {error}", name) from error
         self.rows: list[Rows] = []
         """What became final."""
         self.applied = 0
@@ -236,7 +237,7 @@ def _operator_states(state: bytes | None, number: int) -> list[msgspec.Raw | Non
         return [None] * number
     states = msgspec.msgpack.decode(state, type=list[msgspec.Raw])
     if len(states) != number:
-        raise CheckpointCorrupt(f"the snapshot has {len(states)} operators, not {number}")
+        raise CheckpointCorrupt(f"the snapshot has {len(states)} operators, not {number}", "the snapshot")
     # An operator with nothing open beside one that has something: `Raw` keeps its nil as bytes.
     return [None if bytes(each) == _NIL else each for each in states]
 

@@ -43,7 +43,7 @@ class Accumulators:
         self._columns: list[list[Any]] = [[] for _ in self._initial] if columns is None else list(columns)
         self._size = size
         if [len(column) for column in self._columns] != [size] * len(self._initial):
-            raise CheckpointCorrupt(f"a snapshot has not {len(self._initial)} columns of {size} scalars")
+            raise CheckpointCorrupt(f"a snapshot has not {len(self._initial)} columns of {size} scalars", "a snapshot")
         places = iter(self._columns)
         self._aggregates = [(a, [next(places) for _ in a.initial()]) for a in aggregates.values()]
 

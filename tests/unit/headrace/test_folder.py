@@ -150,6 +150,16 @@ def test_every_truncation_is_noticed(store, tmp_path):
             store.load([KEY])
 
 
+def test_every_flipped_bit_is_noticed(store, tmp_path):
+    """Not even a number may be another one."""
+    store.commit(FIRST, 0)
+    whole = path_of(tmp_path).read_bytes()
+    for place in range(len(whole)):
+        path_of(tmp_path).write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(CheckpointCorrupt):
+            store.load([KEY])
+
+
 def test_a_file_in_the_wrong_place_is_corrupt(store, tmp_path):
     store.commit(FIRST, 0)
     path_of(tmp_path).rename(path_of(tmp_path).with_name("4.msgpack"))

@@ -10,7 +10,7 @@ from obstore.store import MemoryStore
 
 from headrace.checkpoint import Checkpoint, CheckpointKey, MemoryCheckpointStore, OutboxEntry
 from headrace.dynamodb import DynamoDBCheckpointStore
-from headrace.errors import CommitConflict, ObjectMissing
+from headrace.errors import CommitConflict, ObjectConflict, ObjectMissing
 from headrace.folder import FolderCheckpointStore
 from headrace.objects import ObjectStoreOutbox, open_lake
 from headrace.outbox import MemoryOutbox
@@ -239,6 +239,34 @@ class TestOutbox:
             outbox.publish([OutboxEntry("staging/u/0", "lake/a")])
         assert outbox.read("lake/a") == b"bytes"
         assert list(outbox.keys("lake")) == ["lake/a"]
+
+    @pytest.mark.parametrize("other", [b"bytes of somebody else", b"BYTES", b""], ids=["longer", "as long", "empty"])
+    def test_other_bytes_at_a_final_key_are_never_overwritten(self, outbox, other):
+        outbox.stage({"staging/u/0": b"bytes", "lake/a": other})
+        with pytest.raises(ObjectConflict) as conflict:
+            outbox.publish([OutboxEntry("staging/u/0", "lake/a")])
+        assert (conflict.value.staged_key, conflict.value.final_key) == ("staging/u/0", "lake/a")
+        assert outbox.read("lake/a") == other
+
+    def test_a_staged_object_that_is_gone_is_missing_even_when_something_lies_at_its_final_key(self, outbox):
+        """Whether it is the same cannot be told any more."""
+        outbox.stage({"lake/a": b"bytes"})
+        with pytest.raises(ObjectMissing) as missing:
+            outbox.publish([OutboxEntry("staging/gone", "lake/a")])
+        assert missing.value.key == "staging/gone"
+
+    def test_attempts_that_publish_the_same_at_once_all_succeed(self, outbox):
+        entries = [OutboxEntry(f"staging/u/{n}", f"lake/{n}") for n in range(8)]
+        outbox.stage({entry.staged_key: entry.final_key.encode() * 1000 for entry in entries})
+        start = threading.Barrier(3)
+
+        def publish(_: int) -> None:
+            start.wait(10)
+            outbox.publish(entries)
+
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(publish, range(3)))
+        assert all(outbox.read(entry.final_key) == entry.final_key.encode() * 1000 for entry in entries)
 
     @pytest.mark.parametrize("others", [0, 30])
     def test_a_missing_staged_object_is_named_and_never_skipped(self, outbox, others):

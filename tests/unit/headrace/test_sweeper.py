@@ -9,7 +9,7 @@ from protocol import FIRST, SECOND, World, deliver, points_of, undisturbed
 from samples import hit, lambda_event, table_rows
 
 from headrace import janitor
-from headrace.errors import InfrastructureError
+from headrace.errors import InfrastructureError, TopicRecreated
 from headrace.records import TopicPartition
 from headrace.sweeper import Sweep, Sweeper
 
@@ -23,6 +23,8 @@ class BrokerLog:
         self.end_offset = end_offset
 
     def has_backlog(self, topic_partition: TopicPartition, next_offset: int) -> bool:
+        if next_offset > self.end_offset:
+            raise TopicRecreated(f"{topic_partition} ends at {self.end_offset}")
         return next_offset < self.end_offset
 
 
@@ -105,6 +107,16 @@ def test_an_old_generation_is_finished_without_asking_the_broker() -> None:
     assert sweep(world, now_ms=MINUTE_MS, end_offset=10**9, generation="2").ticked == 1
 
 
+def test_a_topic_that_was_made_again_closes_no_window_of_the_generation_that_is_consumed() -> None:
+    """Its new log has no backlog, and says nothing about the old one; a drained generation has no use for either."""
+    world = World()
+    deliver(world.process(), FIRST)
+    found = sweep(world, now_ms=MINUTE_MS, end_offset=4)
+    assert {name: type(error) for name, error in found.failures.items()} == {"headrace#p#1#hits-0": TopicRecreated}
+    assert (found.ticked, world.checkpoint().version) == (0, 1)
+    assert sweep(world, now_ms=MINUTE_MS, end_offset=4, generation="2").ticked == 1
+
+
 def test_a_drain_closes_windows_whatever_the_topic_still_gets() -> None:
     world = World()
     deliver(world.process(), FIRST)
@@ -132,11 +144,12 @@ def test_a_failure_of_one_partition_stops_none_of_the_others() -> None:
 def test_books_that_do_not_add_up_are_named() -> None:
     world = World()
     deliver(world.process(), FIRST)
-    assert sweep(world, now_ms=0, end_offset=9).unbalanced == []
+    assert sweep(world, now_ms=0, end_offset=9).unbalanced == {}
     stored = world.checkpoint()
     wrong = msgspec.structs.replace(stored, version=2, totals=stored.totals | {"applied": 3})
     world.checkpoints.commit(wrong, expected_version=1)
-    assert sweep(world, now_ms=0, end_offset=9).unbalanced == ["headrace#p#1#hits-0"]
+    (found,) = sweep(world, now_ms=0, end_offset=9).unbalanced.items()
+    assert found == ("headrace#p#1#hits-0", ["offsets passed, and applied + dead + gaps: 5 is not 4"])
 
 
 def test_a_checkpoint_of_an_unknown_pipeline_is_a_failure_not_a_crash() -> None:

@@ -1,13 +1,12 @@
-"""What it takes to replace the event source mappings of a deployed application: the plan, and the way through it.
+"""How a deployed application gets its next generation: the plan, and the way through it.
 
 CloudFormation cannot change a mapping's topic, consumer group or starting position in place. The sequence is
 
 1. stop    Consume=false removes consumers and mappings; the sweeper goes on and closes what is open
-2. drain   wait until the generation that is left has no pending output and no open window
+2. drain   wait until the generation that is left has no pending output and no open window (unless it is abandoned)
 3. start   Consume=true with the new Generation, which has consumer groups and checkpoints of its own
 
 What is left to do is read from the stack's present parameters, so an interrupted run is simply repeated.
-`replace_mapping.py` is the command.
 """
 
 import time
@@ -15,7 +14,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from headrace.checkpoint import Checkpoint, CheckpointCatalog
+from headrace.checkpoint import Checkpoint, CheckpointCatalog, raise_corrupt
+from headrace.errors import CheckpointCorrupt
+from headrace_cli.errors import CommandError, OptionError
+from headrace_cli.generations.state import described, undrained
 
 APPLICATION = "headrace"
 """HEADRACE_APPLICATION in template.yaml."""
@@ -24,15 +26,6 @@ REPLACEABLE = ("ClicksTopic", "LogsTopic", "ConsumerGroupPrefix")
 UPDATABLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 """States of a stack in which an update can begin."""
 POLL_S = 15.0
-EXIT_FAILED, EXIT_USAGE, EXIT_NOT_CONFIRMED = 1, 2, 3
-
-
-class ReplacementError(Exception):
-    """Ends the program with one line and an exit status."""
-
-    def __init__(self, message: str, exit_status: int = EXIT_FAILED) -> None:
-        super().__init__(message)
-        self.exit_status = exit_status
 
 
 class Deployment(NamedTuple):
@@ -64,6 +57,8 @@ class Target:
     generation: str | None
     changes: Mapping[str, str]
     """New values of `REPLACEABLE` parameters."""
+    abandon: bool = False
+    """Not to wait for a generation that cannot end: one whose objects or checkpoints are lost."""
 
     def parameters(self) -> Mapping[str, str]:
         """The parameters of the stack in the end, as far as they are this program's."""
@@ -84,7 +79,7 @@ def plan(deployment: Deployment, target: Target) -> list[Step]:
     """The steps from what is deployed to the target; empty when it is reached.
 
     Raises:
-        ReplacementError: the target cannot be reached from there; says why.
+        OptionError: the target cannot be reached from there; says why.
     """
     present = deployment.parameters
     _refuse_unreachable(present, target)
@@ -93,12 +88,13 @@ def plan(deployment: Deployment, target: Target) -> list[Step]:
     if target.generation is not None and not differing:
         return []
     if target.generation == present["Generation"]:
-        raise ReplacementError(
-            f"generation {target.generation!r} is the one that is deployed: new mappings need a new one", EXIT_USAGE
-        )
-    steps = [Step(f"drain: wait until generation {present['Generation']} has no pending output and no open window", {})]
+        raise OptionError(f"generation {target.generation!r} is the one that is deployed: new mappings need a new one")
+    steps = []
     if present["Consume"] == "true":
-        steps.insert(0, Step("stop: remove the consumers and their mappings", {"Consume": "false"}))
+        steps.append(Step("stop: remove the consumers and their mappings", {"Consume": "false"}))
+    if not target.abandon:
+        title = f"drain: wait until generation {present['Generation']} has no pending output and no open window"
+        steps.append(Step(title, {}))
     if target.generation is not None:
         title = f"start: consume as generation {target.generation}, from the beginning"
         steps.append(Step(title, {**differing, "Consume": "true"}))
@@ -108,31 +104,26 @@ def plan(deployment: Deployment, target: Target) -> list[Step]:
 def _refuse_unreachable(present: Mapping[str, str], target: Target) -> None:
     missing = [name for name in ("Consume", "Generation", *target.changes) if name not in present]
     if missing:
-        raise ReplacementError(f"the stack has no parameter {missing[0]}: is it the application's?", EXIT_USAGE)
+        raise OptionError(f"the stack has no parameter {missing[0]}: is it the application's?")
     foreign = [name for name in target.changes if name not in REPLACEABLE]
     if foreign:
-        raise ReplacementError(f"--set takes {', '.join(REPLACEABLE)}; {foreign[0]} needs sam deploy only", EXIT_USAGE)
-
-
-def undrained(checkpoints: Iterable[Checkpoint], generation: str) -> list[str]:
-    """What a generation still has to publish or to close, a line per partition."""
-    own = (checkpoint for checkpoint in checkpoints if checkpoint.key.generation == generation)
-    return [f"{c.key}: {_rest(c)}" for c in own if c.pending or c.open_until_ms is not None]
-
-
-def _rest(checkpoint: Checkpoint) -> str:
-    return "output not yet published" if checkpoint.pending else "open windows"
+        raise OptionError(f"--set takes {', '.join(REPLACEABLE)}; {foreign[0]} needs sam deploy only")
 
 
 def refuse_used(checkpoints: Iterable[Checkpoint], generation: str) -> None:
     """A generation starts with empty checkpoints, or it would go on where some earlier one of its name ended.
 
     Raises:
-        ReplacementError: there are checkpoints of this generation.
+        OptionError: there are checkpoints of this generation.
     """
     used = next((c.key for c in checkpoints if c.key.generation == generation), None)
     if used:
-        raise ReplacementError(f"generation {generation!r} has been used: {used} exists", EXIT_USAGE)
+        raise OptionError(f"generation {generation!r} has been used: {used} exists")
+
+
+def _ignore(error: CheckpointCorrupt) -> None:
+    """What is abandoned need not be readable."""
+    del error
 
 
 class Replacement:
@@ -159,19 +150,20 @@ class Replacement:
         """Wait for an update that is under way, then plan.
 
         Raises:
-            ReplacementError: see `plan`; or the new generation has been used before.
+            OptionError: see `plan`; or the new generation has been used before.
         """
         deployment = self.settled()
         steps = plan(deployment, target)
         if steps and target.generation is not None:
-            refuse_used(self._catalog.checkpoints(APPLICATION), target.generation)
+            on_corrupt = _ignore if target.abandon else raise_corrupt
+            refuse_used(self._catalog.checkpoints(APPLICATION, on_corrupt), target.generation)
         return steps
 
     def run(self, steps: Sequence[Step]) -> None:
         """Take the steps in order.
 
         Raises:
-            ReplacementError: an update was rolled back, or a wait ended without result.
+            CommandError: an update was rolled back, or a wait ended without result.
         """
         for number, step in enumerate(steps, 1):
             self._say(f"[{number}/{len(steps)}] {step.title}")
@@ -185,12 +177,12 @@ class Replacement:
         """The stack once no operation is under way.
 
         Raises:
-            ReplacementError: that took too long, or the stack is in no state to update.
+            CommandError: that took too long, or the stack is in no state to update.
         """
         self._wait(self._under_way)
         deployment = self._stack.describe()
         if deployment.status not in UPDATABLE:
-            raise ReplacementError(f"the stack is {deployment.status}: it must be mended first")
+            raise CommandError(f"the stack is {deployment.status}: it must be mended first")
         return deployment
 
     def _under_way(self) -> list[str]:
@@ -200,16 +192,16 @@ class Replacement:
     def _reached(self, changes: Mapping[str, str]) -> None:
         deployment = self.settled()
         if any(deployment.parameters[name] != value for name, value in changes.items()):
-            raise ReplacementError(f"the update did not succeed: the stack is {deployment.status}, see its events")
+            raise CommandError(f"the update did not succeed: the stack is {deployment.status}, see its events")
 
     def _drained(self, generation: str) -> None:
-        self._wait(lambda: undrained(self._catalog.checkpoints(APPLICATION), generation))
+        self._wait(lambda: [described(c) for c in undrained(self._catalog.checkpoints(APPLICATION), generation)])
 
     def _wait(self, remaining: Callable[[], list[str]]) -> None:
         deadline = self._clock() + self._timeout_s
         while rest := remaining():
             if self._clock() >= deadline:
-                raise ReplacementError(
+                raise CommandError(
                     f"after {self._timeout_s / 60:.0f} min still {len(rest)} left, first {rest[0]};"
                     " the same command goes on from here"
                 )

@@ -1,17 +1,22 @@
-"""Replacing a mapping: the plan from every state of the stack, and the way through it."""
+"""The next generation of a stack: the plan from every state of it, and the way through."""
 
 from pathlib import Path
 
-import mapping_replacement
 import pytest
-import replace_mapping
-from mapping_replacement import Deployment, Replacement, ReplacementError, Step, Target
 from msgspec.structs import replace
 
 from headrace.checkpoint import Checkpoint, CheckpointKey, MemoryCheckpointStore, OutboxEntry
 from headrace.dynamodb import DynamoDBCheckpointStore
+from headrace_cli.commands.options import GENERATION_PATTERN
+from headrace_cli.errors import CommandError, OptionError
+from headrace_cli.generations import replacement as replacing
+from headrace_cli.generations.replacement import Deployment, Replacement, Step, Target, plan
+from headrace_cli.generations.stack import CloudFormationStack, update_parameter
+from headrace_cli.generations.state import described, undrained
 from headrace_cli.local.aws_server import LocalAws
+from headrace_cli.main import run
 
+ROOT = Path(__file__).resolve().parents[3]
 PRESENT = {"Consume": "true", "Generation": "1", "ClicksTopic": "clicks", "MemoryMb": "1769"}
 QUIET = Checkpoint(
     key=CheckpointKey("headrace", "clickstream", "1", "clicks", 0),
@@ -90,6 +95,7 @@ PLANS = {
     "the topic it has already": ({}, Target("2", {"ClicksTopic": "clicks"}), [STOP, {}, START]),
     "stopped before": ({"Consume": "false"}, Target("2", {}), [{}, START]),
     "done before": ({"Generation": "2"}, Target("2", {}), []),
+    "without the old one's end": ({}, Target("2", {}, abandon=True), [STOP, START]),
     "drain only": ({}, Target(None, {}), [STOP, {}]),
     "drain only, stopped before": ({"Consume": "false"}, Target(None, {}), [{}]),
 }
@@ -98,7 +104,7 @@ PLANS = {
 @pytest.mark.parametrize("case", PLANS)
 def test_the_plan_goes_from_what_is_deployed(case):
     present, target, changes = PLANS[case]
-    steps = mapping_replacement.plan(Deployment("UPDATE_COMPLETE", PRESENT | present, "t"), target)
+    steps = plan(Deployment("UPDATE_COMPLETE", PRESENT | present, "t"), target)
     assert [step.changes for step in steps] == changes
 
 
@@ -111,21 +117,20 @@ def test_the_plan_goes_from_what_is_deployed(case):
     ],
 )
 def test_what_cannot_be_reached_is_refused(target, reason):
-    with pytest.raises(ReplacementError, match=reason) as refused:
-        mapping_replacement.plan(Deployment("UPDATE_COMPLETE", PRESENT, "t"), target)
-    assert refused.value.exit_status == mapping_replacement.EXIT_USAGE
+    with pytest.raises(OptionError, match=reason):
+        plan(Deployment("UPDATE_COMPLETE", PRESENT, "t"), target)
 
 
 def test_stopped_the_same_generation_is_refused_too():
     stopped = Deployment("UPDATE_COMPLETE", PRESENT | STOP, "t")
-    with pytest.raises(ReplacementError, match="new mappings need a new one"):
-        mapping_replacement.plan(stopped, Target("1", {}))
+    with pytest.raises(OptionError, match="new mappings need a new one"):
+        plan(stopped, Target("1", {}))
 
 
 def test_drained_is_nothing_pending_and_nothing_open_in_the_generation_that_is_left():
     elsewhere = replace(OPEN, key=OPEN.key._replace(generation="0"))
-    rest = mapping_replacement.undrained([QUIET, OPEN, PENDING, LISTED, elsewhere], "1")
-    assert rest == [
+    rest = undrained([QUIET, OPEN, PENDING, LISTED, elsewhere], "1")
+    assert [described(each) for each in rest] == [
         "headrace#clickstream#1#clicks-1: open windows",
         "headrace#clickstream#1#clicks-2: output not yet published",
         "headrace#clickstream#1#clicks-3: output not yet published",
@@ -137,10 +142,10 @@ def test_drained_is_read_from_the_table_itself():
         store = DynamoDBCheckpointStore(aws.table, aws.client("dynamodb"))
         for checkpoint in (QUIET, OPEN, PENDING):
             store.commit(checkpoint, 0)
-        assert len(mapping_replacement.undrained(store.checkpoints("headrace"), "1")) == 2
+        assert len(undrained(store.checkpoints("headrace"), "1")) == 2
         store.commit(replace(OPEN, version=2, open_until_ms=None), 1)
         store.clear_outbox(PENDING.key, 1)
-        assert mapping_replacement.undrained(store.checkpoints("headrace"), "1") == []
+        assert undrained(store.checkpoints("headrace"), "1") == []
 
 
 TEMPLATE = """
@@ -156,35 +161,65 @@ Outputs:
 """
 
 
-def test_the_command_updates_a_stack_of_cloudformation(monkeypatch, capsys):
-    with LocalAws() as aws:
-        for name, value in aws.environment.items():
+NEW = ["generation", "new", "--stack", "s", "--generation", "2", "--set", "ClicksTopic=c2"]
+
+
+@pytest.fixture
+def aws(monkeypatch):
+    """A server with the stack `s`, in which generation 1 is consumed and drained."""
+    with LocalAws() as server:
+        for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         # All of them: moto forgets a parameter's default, which AWS has as its previous value.
         parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in PRESENT.items()]
-        aws.client("cloudformation").create_stack(StackName="s", TemplateBody=TEMPLATE, Parameters=parameters)
-        DynamoDBCheckpointStore(aws.table).commit(QUIET, 0)
-        replace_mapping.main(["s", "--generation", "2", "--set", "ClicksTopic=c2", "--yes"])
-        assert replace_mapping.CloudFormationStack("s").describe() == Deployment(
-            "UPDATE_COMPLETE",
-            PRESENT | START | {"ClicksTopic": "c2"},
-            "checkpoints",
-        )
-        assert aws.client("ssm").get_parameter(Name="topic")["Parameter"]["Value"] == "c2"
-        replace_mapping.main(["s", "--generation", "2", "--set", "ClicksTopic=c2", "--yes"])
+        server.client("cloudformation").create_stack(StackName="s", TemplateBody=TEMPLATE, Parameters=parameters)
+        DynamoDBCheckpointStore(server.table).commit(QUIET, 0)
+        yield server
+
+
+def test_the_command_updates_a_stack_of_cloudformation(aws, capsys):
+    assert run([*NEW, "--yes"]) == 0
+    assert CloudFormationStack("s").describe() == Deployment(
+        "UPDATE_COMPLETE",
+        PRESENT | START | {"ClicksTopic": "c2"},
+        "checkpoints",
+    )
+    assert aws.client("ssm").get_parameter(Name="topic")["Parameter"]["Value"] == "c2"
+    assert run([*NEW, "--yes"]) == 0
     output = capsys.readouterr().out
     assert "[3/3] start" in output
-    assert output.endswith("nothing to do: this is what is deployed\n")
+    assert output.endswith("done\nnothing to do: this is what is deployed\n")
 
 
-def test_a_stack_that_is_not_there_is_one_line(monkeypatch, capsys):
-    with LocalAws() as aws:
-        for name, value in aws.environment.items():
-            monkeypatch.setenv(name, value)
-        with pytest.raises(SystemExit) as ended:
-            replace_mapping.main(["none", "--drain-only"])
-    assert ended.value.code == mapping_replacement.EXIT_FAILED
-    assert "none does not exist" in capsys.readouterr().err
+@pytest.mark.usefixtures("aws")
+def test_without_consent_the_plan_is_shown_and_nothing_is_changed(capsys):
+    assert run([*NEW, "--dry-run"]) == 0
+    plan_only = capsys.readouterr().out
+    assert plan_only.splitlines() == [
+        "1. stop: remove the consumers and their mappings Consume=false",
+        "2. drain: wait until generation 1 has no pending output and no open window",
+        "3. start: consume as generation 2, from the beginning ClicksTopic=c2 Generation=2 Consume=true",
+    ]
+    assert run(NEW) == 1, "nobody is at the terminal"
+    assert capsys.readouterr() == (plan_only, "headrace: not confirmed: nothing was changed (--yes does not ask)\n")
+    assert CloudFormationStack("s").describe().parameters == PRESENT
+
+
+def test_a_generation_whose_checkpoint_cannot_be_read_can_only_be_abandoned(aws, capsys):
+    key = {"pk": {"S": "headrace#clickstream#1#clicks"}, "partition": {"N": "0"}}
+    aws.client("dynamodb").update_item(TableName=aws.table, Key=key, UpdateExpression="REMOVE totals")
+    assert run([*NEW, "--yes"]) == 1
+    assert "is not a checkpoint" in capsys.readouterr().err
+    assert run([*NEW, "--yes", "--abandon"]) == 0
+    assert "[2/2] start" in capsys.readouterr().out
+    assert CloudFormationStack("s").describe().parameters == PRESENT | START | {"ClicksTopic": "c2"}
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_stack_that_is_not_there_is_one_line(capsys):
+    assert run(["generation", "drain", "--stack", "none"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "none does not exist" in line
 
 
 def test_it_starts_the_new_generation_only_when_the_old_one_is_drained():
@@ -229,7 +264,7 @@ def test_interrupted_in_any_wait_the_same_command_goes_on():
 def test_a_wait_is_bounded_and_says_what_is_left():
     stack, clock = MemoryStack(STOP | {"Generation": "1"}), Clock()
     replacement = replacement_of(stack, stored(OPEN), clock, timeout_s=120)
-    with pytest.raises(ReplacementError, match=r"after 2 min still 1 left, first .*clicks-1: open windows"):
+    with pytest.raises(CommandError, match=r"after 2 min still 1 left, first .*clicks-1: open windows"):
         replacement.run(replacement.plan(Target("2", {})))
     assert clock.now_s == 120
     assert stack.updates == []
@@ -239,90 +274,63 @@ def test_an_update_that_is_rolled_back_ends_it():
     stack, clock = MemoryStack(), Clock()
     stack.rolls_back = True
     replacement = replacement_of(stack, stored(QUIET), clock)
-    with pytest.raises(ReplacementError, match="the update did not succeed: the stack is UPDATE_ROLLBACK_COMPLETE"):
+    with pytest.raises(CommandError, match="the update did not succeed: the stack is UPDATE_ROLLBACK_COMPLETE"):
         replacement.run(replacement.plan(Target("2", {})))
     assert stack.updates == [STOP]
 
 
 def test_a_broken_stack_is_left_alone():
     replacement = replacement_of(MemoryStack(status="UPDATE_ROLLBACK_FAILED"), stored(), Clock())
-    with pytest.raises(ReplacementError, match="UPDATE_ROLLBACK_FAILED: it must be mended first"):
+    with pytest.raises(CommandError, match="UPDATE_ROLLBACK_FAILED: it must be mended first"):
         replacement.plan(Target("2", {}))
 
 
 def test_a_generation_is_used_once():
     used = replace(QUIET, key=QUIET.key._replace(generation="2"))
     replacement = replacement_of(MemoryStack(), stored(QUIET, used), Clock())
-    with pytest.raises(ReplacementError, match="generation '2' has been used"):
+    with pytest.raises(OptionError, match="generation '2' has been used"):
         replacement.plan(Target("2", {}))
 
 
-def test_without_consent_nothing_is_changed():
-    stack = MemoryStack()
-    replacement = replacement_of(stack, stored(QUIET), Clock())
-    with pytest.raises(ReplacementError, match="not confirmed: nothing was changed") as refused:
-        replace_mapping.replace(replacement, Target("2", {}), dry_run=False, confirm=lambda: False)
-    assert refused.value.exit_status == mapping_replacement.EXIT_NOT_CONFIRMED
-    assert stack.updates == []
-
-
-def test_a_dry_run_shows_the_plan_and_changes_nothing(capsys):
-    stack = MemoryStack()
-    replacement = replacement_of(stack, stored(QUIET), Clock())
-    replace_mapping.replace(replacement, Target("2", {}), dry_run=True, confirm=lambda: True)
-    assert capsys.readouterr().out.splitlines() == [
-        "1. stop: remove the consumers and their mappings Consume=false",
-        "2. drain: wait until generation 1 has no pending output and no open window",
-        "3. start: consume as generation 2, from the beginning Generation=2 Consume=true",
-    ]
-    assert stack.updates == []
-
-
-def test_with_consent_it_is_done(capsys):
-    stack = MemoryStack()
-    replacement = replacement_of(stack, stored(QUIET), Clock())
-    replace_mapping.replace(replacement, Target("2", {}), dry_run=False, confirm=lambda: True)
-    assert stack.updates == [STOP, START]
-    assert capsys.readouterr().out.endswith("done\n")
-
-
 def test_an_update_keeps_every_other_parameter():
-    assert replace_mapping.update_parameter("MemoryMb", START) == {"ParameterKey": "MemoryMb", "UsePreviousValue": True}
-    assert replace_mapping.update_parameter("Consume", START)["ParameterValue"] == "true"
+    assert update_parameter("MemoryMb", START) == {"ParameterKey": "MemoryMb", "UsePreviousValue": True}
+    assert update_parameter("Consume", START)["ParameterValue"] == "true"
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["s"],
-        ["s", "--generation", "A"],
-        ["s", "--generation", "2", "--drain-only"],
-        ["s", "--drain-only", "--set", "ClicksTopic=c2"],
-        ["s", "--generation", "2", "--set", "ClicksTopic"],
-        ["s", "--generation", "2", "--timeout-minutes", "0"],
+        ["new", "--stack", "s"],
+        ["new", "--generation", "2"],
+        ["new", "somewhere", "--stack", "s", "--generation", "2"],
+        ["new", "--stack", "s", "--generation", "A"],
+        ["new", "--stack", "s", "--generation", ""],
+        ["new", "--stack", "s", "--generation", "2", "--set", "ClicksTopic"],
+        ["new", "--stack", "s", "--generation", "2", "--timeout-minutes", "0"],
+        ["drain", "--stack", "s", "--set", "ClicksTopic=c2"],
+        ["drain", "--stack", "s", "--generation", "1"],
+        ["drain"],
     ],
+    ids=" ".join,
 )
-def test_a_wrong_argument_is_refused_before_aws_is_asked(arguments):
-    with pytest.raises(SystemExit) as ended:
-        replace_mapping.main(arguments)
-    assert ended.value.code == mapping_replacement.EXIT_USAGE
+def test_a_wrong_argument_is_refused_before_aws_is_asked(arguments, capsys):
+    assert run(["generation", *arguments]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_without_credentials_it_is_one_line(capsys):
-    with pytest.raises(SystemExit) as ended:
-        replace_mapping.main(["headrace-dev", "--drain-only"])
-    assert ended.value.code == mapping_replacement.EXIT_FAILED
-    assert capsys.readouterr().err == "replace_mapping: Unable to locate credentials\n"
+    assert run(["generation", "drain", "--stack", "headrace-dev"]) == 1
+    assert capsys.readouterr().err == "headrace: stack headrace-dev: Unable to locate credentials\n"
 
 
 def test_the_constants_are_the_templates():
-    template_text = (Path(replace_mapping.__file__).parent.parent / "template.yaml").read_text()
-    assert f"HEADRACE_APPLICATION: {mapping_replacement.APPLICATION}\n" in template_text
-    assert f"AllowedPattern: '^{replace_mapping.GENERATION_PATTERN}$'" in template_text
-    for name in mapping_replacement.REPLACEABLE:
+    template_text = (ROOT / "template.yaml").read_text()
+    assert f"HEADRACE_APPLICATION: {replacing.APPLICATION}\n" in template_text
+    assert f"AllowedPattern: '^{GENERATION_PATTERN}$'" in template_text
+    for name in replacing.REPLACEABLE:
         assert f"\n  {name}:\n" in template_text
 
 
 def test_a_step_that_changes_nothing_is_the_wait():
-    steps = mapping_replacement.plan(Deployment("UPDATE_COMPLETE", PRESENT, "t"), Target("2", {}))
+    steps = plan(Deployment("UPDATE_COMPLETE", PRESENT, "t"), Target("2", {}))
     assert [isinstance(step, Step) and bool(step.changes) for step in steps] == [True, False, True]
