@@ -12,7 +12,8 @@ export SAM_CLI_TELEMETRY := 0
 BIN := .venv/bin
 SETUP := .venv/.made-at
 
-.PHONY: help setup demo test chaos chaos-guards lint type format validate build build-host build-platform deploy bench clean
+.PHONY: help setup demo test chaos chaos-guards chaos-real lint type format validate build build-host build-platform
+.PHONY: deploy bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -41,6 +42,10 @@ chaos: setup ## Run the pipeline through SEEDS seeded schedules of failures, fro
 
 chaos-guards: setup ## Leave out each clause of the protocol in turn: how many schedules until that shows
 	@cd tests && ../$(BIN)/python -m chaos.run_guards
+
+chaos-real: setup ## Break the application on real parts, MINUTES=5 SEED=0 BROKERS=1 (or 3); needs Java and Maven
+	@PYTHONPATH=tests $(BIN)/python -m chaos.real \
+		--minutes '$(or $(MINUTES),5)' --seed '$(or $(SEED),0)' --brokers '$(or $(BROKERS),1)'
 
 lint: setup ## Check style and formatting
 	$(BIN)/ruff check --output-format concise

@@ -62,6 +62,8 @@ class TopicConsumer:
         self._positions: dict[int, int] = {}
         self._read_until: dict[int, int] = {}
         self._topic_was_missing = False
+        self.met_broker = False
+        """Whether a broker ever answered: if not, the address may be wrong."""
         self._consumer: Consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap_servers,
@@ -134,6 +136,12 @@ class TopicConsumer:
                 raise BrokerError(f"{answer.topic}-{answer.partition}: {answer.error.str()}: commit failed")
         self._positions.update({source.partition: offset for source, offset in ahead.items()})
 
+    def rewind(self) -> None:
+        """Go back to `positions`: what was read and not committed is read again. Asks no broker."""
+        self._read_until.clear()
+        places = [KafkaPartition(self._topic, number, offset) for number, offset in self._positions.items()]
+        self._call(self._consumer.assign, places)
+
     def lag(self) -> dict[int, int]:
         """Return how many offsets each partition is behind the broker's high watermark, asked now.
 
@@ -151,6 +159,7 @@ class TopicConsumer:
 
     def _partitions(self) -> list[int]:
         metadata = self._call(self._consumer.list_topics, self._topic, timeout=_TIMEOUT_SECONDS)
+        self.met_broker = True
         topic = metadata.topics.get(self._topic)
         if topic is None or topic.error is not None:
             return []

@@ -6,11 +6,13 @@ What it promises:
 - An offset is committed only after the invocation that carried its record succeeded: at least once.
 - A batch that failed is sent again, the same bytes, and nothing newer of the mapping before it succeeds.
   (AWS may run several pollers, each with partitions of its own; here one poller has them all.)
+- A broker that goes away is waited for without end; then reading goes on after what was committed.
 
 Under chaos batches that succeeded come again as well, and what comes again may be cut elsewhere, so that not the bytes
 are the same but the records: nothing newer of a partition is sent before all that is older has succeeded once.
 """
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from kafka_esm.batching import Batch, Batcher, Limits
 from kafka_esm.chaos import ChaosPlan, Fault
 from kafka_esm.chaos_batching import ChaosBatcher
 from kafka_esm.consumer import Start, TopicConsumer
-from kafka_esm.errors import FunctionError, RetriesExhaustedError
+from kafka_esm.errors import BrokerError, FunctionError, RetriesExhaustedError
 from kafka_esm.event import TopicPartition, encode
 from kafka_esm.invoker import Invoker
 from kafka_esm.mapping import Mapping
@@ -127,12 +129,16 @@ class Poller:
         self._policy = policy or Policy()
         limits = Limits(mapping.batch_size, mapping.batching_window_ms, mapping.payload_limit_bytes)
         envelope = mapping.envelope(bootstrap_servers)
-        self._batcher = ChaosBatcher(limits, envelope, chaos) if chaos else Batcher(limits, envelope)
+        plain = functools.partial(Batcher, limits, envelope)
+        self._new_batcher: Callable[[], Batcher]
+        self._new_batcher = functools.partial(ChaosBatcher, limits, envelope, chaos) if chaos else plain
+        self._batcher = self._new_batcher()
         self._attempts = self._failures = 0
         self._stop = threading.Event()
         self._consumer: TopicConsumer | None = None
         self._next_look_ms = 0
         self._topic_announced = False
+        self._broker_errors = 0
         # Drain requests are numbered; an answer holds for every request made before it was looked for.
         self._drain_asked = 0
         self._drain_answered = 0
@@ -165,7 +171,7 @@ class Poller:
         """Deliver until stopped.
 
         Raises:
-            BrokerError: Kafka cannot be reached, or records were deleted before they were delivered.
+            BrokerError: Kafka was never reached, or records were deleted before they were delivered.
             RecordTooLargeError: a record cannot be delivered at all.
             RetriesExhaustedError: only with `max_attempts`.
             InvocationError: the function cannot be started.
@@ -175,7 +181,10 @@ class Poller:
         self._consumer = consumer
         try:
             while not self._stop.is_set():
-                self._turn(consumer)
+                try:
+                    self._turn(consumer)
+                except BrokerError as error:
+                    self._outlast(consumer, error)
         finally:
             self._state = "stopped"
             consumer.close()
@@ -193,8 +202,25 @@ class Poller:
         elif not len(self._batcher):
             self._answer_drained(consumer)
 
+    def _outlast(self, consumer: TopicConsumer, error: BrokerError) -> None:
+        """Wait for a broker that went away; before it was ever met, the address may as well be wrong.
+
+        What is queued is forgotten: an error in the middle of reading may have cost records, which come again.
+        """
+        if not (error.retriable and consumer.met_broker):
+            raise error
+        self._state = f"waits for Kafka: {error}"
+        if not self._broker_errors:
+            self._notify(self._state)
+        self._broker_errors += 1
+        consumer.rewind()
+        self._batcher = self._new_batcher()
+        self._next_look_ms = self._policy.clock()
+        self._stop.wait(self._policy.backoff.delay_ms(self._broker_errors) / 1000)
+
     def _discover(self, consumer: TopicConsumer) -> None:
         new = consumer.discover()
+        self._broker_errors = 0
         if new:
             self._notify(f"reads {', '.join(f'{topic}-{number}' for topic, number in new)}")
         elif not consumer.positions and not self._topic_announced:

@@ -102,6 +102,14 @@ class RuntimeInvoker:
                 self._end_process()
                 raise
 
+    def send_signal(self, number: signal.Signals) -> bool:
+        """Send a signal to the function's own process, e.g. SIGKILL or SIGSTOP; whether there is one.
+
+        The emulator above it stays, and answers for a function that was killed.
+        """
+        process = self._process
+        return process is not None and process.send_signal(number)
+
     def close(self) -> None:
         """End the processes; an invocation that is running fails with `FunctionExit`."""
         self._closed = True
@@ -228,6 +236,12 @@ class _EmulatorProcess:
         finally:
             connection.close()
 
+    def send_signal(self, number: signal.Signals) -> bool:
+        """Send a signal to everything below the emulator; whether there is anything."""
+        _, *function = _session_members(self._process.pid)
+        _signal_all(function, number)
+        return bool(function)
+
     def end(self) -> None:
         """Kill the whole session and wait for it."""
         self._kill()
@@ -276,10 +290,14 @@ def _free_ports(host: str) -> tuple[int, int]:
 
 
 def _kill_session(leader: "subprocess.Popen[bytes]") -> None:
-    for pid in _session_members(leader.pid):
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    _signal_all(_session_members(leader.pid), signal.SIGKILL)
     leader.wait()
+
+
+def _signal_all(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
 
 
 def _session_members(session: int) -> list[int]:

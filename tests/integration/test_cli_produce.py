@@ -1,5 +1,6 @@
 """`headrace produce` against librdkafka's mock cluster: a real socket, and what a consumer reads back."""
 
+import ctypes
 import gzip
 import json
 import os
@@ -10,8 +11,9 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+import confluent_kafka
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from headrace_cli.errors import CommandError
 from headrace_cli.generator.streams import SPAN_MS, clicks
@@ -240,3 +242,34 @@ def on_a_terminal(program):
         os.close(ours)
         assert process.wait(timeout=60) == 0
     return written.decode()
+
+
+@pytest.fixture
+def forgetful_broker():
+    """A broker that answers the first batch as if it had it already and did not know where: Kafka after a crash."""
+    library = next(Path(confluent_kafka.__file__).parents[1].glob("confluent_kafka*/**/librdkafka*"))
+    rdkafka = ctypes.CDLL(str(library))
+    for name in ("rd_kafka_new", "rd_kafka_mock_cluster_new", "rd_kafka_mock_cluster_bootstraps"):
+        getattr(rdkafka, name).restype = ctypes.c_void_p
+    settings = rdkafka.rd_kafka_conf_new
+    settings.restype = ctypes.c_void_p
+    log_level = ctypes.c_void_p(settings())
+    rdkafka.rd_kafka_conf_set(log_level, b"log_level", b"2", None, 0)
+    owner = ctypes.c_void_p(rdkafka.rd_kafka_new(0, log_level, None, 0))
+    cluster = ctypes.c_void_p(rdkafka.rd_kafka_mock_cluster_new(owner, 1))
+    errors = (ctypes.c_int * 1)(KafkaError.DUPLICATE_SEQUENCE_NUMBER)
+    rdkafka.rd_kafka_mock_push_request_errors_array(cluster, ctypes.c_int16(0), ctypes.c_size_t(1), errors)
+    yield ctypes.string_at(rdkafka.rd_kafka_mock_cluster_bootstraps(cluster)).decode()
+    rdkafka.rd_kafka_mock_cluster_destroy(cluster)
+    rdkafka.rd_kafka_destroy(owner)
+
+
+def test_a_record_counts_as_sent_when_the_broker_has_it_and_does_not_tell_where(forgetful_broker):
+    assert produce([SourceRecord(b"k", b"v")], forgetful_broker, "one").records == 1
+
+
+def test_a_place_that_the_broker_does_not_tell_is_named(forgetful_broker):
+    places = []
+    with pytest.raises(CommandError, match="record 1 is in other, but after a failure the broker does not tell"):
+        produce([SourceRecord(b"k", b"v")], forgetful_broker, "other", on_delivery=lambda *place: places.append(place))
+    assert places == []

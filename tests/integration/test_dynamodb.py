@@ -12,7 +12,6 @@ from headrace import dynamodb
 from headrace.checkpoint import Checkpoint, CheckpointKey, OutboxEntry
 from headrace.dynamodb import DynamoDBCheckpointStore
 from headrace.errors import CheckpointCorrupt, CommitConflict, ConfigurationError, InfrastructureError, InvariantError
-from headrace_cli.local.aws_server import LocalAws
 
 KEY = CheckpointKey("headrace", "clickstream", "1", "web.clicks_v-1", 3)
 FIRST = Checkpoint(
@@ -27,10 +26,9 @@ FIRST = Checkpoint(
 ITEM_KEY = {"pk": {"S": "headrace#clickstream#1#web.clicks_v-1"}, "partition": {"N": "3"}}
 
 
-@pytest.fixture(scope="module")
-def aws():
-    with LocalAws() as server:
-        yield server
+@pytest.fixture
+def aws(dynamodb_server):
+    return dynamodb_server
 
 
 @pytest.fixture

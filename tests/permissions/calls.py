@@ -15,7 +15,8 @@ from xml.etree import ElementTree as ET
 from moto.core import DEFAULT_ACCOUNT_ID
 from permissions.policy import Request
 
-from headrace_cli.local.aws_server import REGION, Exchange
+from headrace_cli.local.aws_endpoint import REGION
+from headrace_cli.local.aws_server import Exchange
 
 CREDENTIAL_SCOPE = re.compile(r"Credential=([^/]+)/\d+/[^/]+/([^/]+)/aws4_request")
 NOT_FOUND = 404

@@ -11,7 +11,7 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from permissions.calls import KEY_ARN, bucket_arn, table_arn
 from permissions.policy import Statement
 
-from headrace_cli.local.aws_server import REGION
+from headrace_cli.local.aws_endpoint import REGION
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))

@@ -10,7 +10,8 @@ from permissions.calls import KEYLESS, UnknownCall, caller, needed, of_the_key
 from permissions.deployed import BUCKET, FUNCTIONS, ROOT, TABLE, by_default
 from permissions.policy import Request
 
-from headrace_cli.local.aws_server import CREDENTIAL, Exchange, LocalAws
+from headrace_cli.local.aws_endpoint import CREDENTIAL
+from headrace_cli.local.aws_server import Exchange, LocalAws
 from kafka_esm import Function, InProcessInvoker
 
 ACCESS_KEYS = {f"key-of-{function}": function for function in FUNCTIONS}

@@ -12,7 +12,7 @@ from permissions.grants import Grant, all_grants, exercised_by
 from permissions.reasons import REASONS
 from permissions.scenarios import SCENARIOS
 
-from headrace_cli.local.aws_server import REGION
+from headrace_cli.local.aws_endpoint import REGION
 
 DOCUMENT = ROOT / "docs" / "permissions.md"
 COMMAND = "PYTHONPATH=tests .venv/bin/python -m permissions.table"

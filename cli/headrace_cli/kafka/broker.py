@@ -13,18 +13,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from headrace_cli import child, maven
 from headrace_cli.errors import CommandError
 from headrace_cli.interrupts import interrupts_later
-from headrace_cli.kafka import distribution as kafka_distribution
+from headrace_cli.loopback import HOST
 
-HOST = "127.0.0.1"
 STOP_TIMEOUT_S = 15.0
 """An orderly end takes about two seconds."""
 
 _FORMAT_TIMEOUT_S = 60.0
 _KILL_TIMEOUT_S = 5.0
 _LOOK_S = 0.05
-_TAIL_LINES = 5
 _MAIN_CLASS = "kafka.Kafka"
 _ON_A_LAPTOP = {
     "auto.create.topics.enable": "false",
@@ -129,16 +128,9 @@ class Broker:
         """Start the process; it is not ready yet. It ends with this interpreter at the latest."""
         command = [*self._java(jars), _MAIN_CLASS, str(self._properties)]
         # Interrupted after the process came to be and before it is noted, it would be nobody's.
-        with self.log.open("wb") as log, interrupts_later():
-            self._process = subprocess.Popen(  # noqa: S603 - Kafka itself, no shell
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C is for us: we stop it in order.
-                start_new_session=True,
-            )
-            self._last_resort = weakref.finalize(self, _kill, self._process)
+        with interrupts_later():
+            self._process = child.spawn(command, self.log)
+            self._last_resort = weakref.finalize(self, child.kill, self._process)
             self._pid_file.write_text(str(self._process.pid), encoding="ascii")
 
     def detach(self) -> None:
@@ -165,14 +157,11 @@ class Broker:
 
     def last_words(self) -> str:
         """The end of the log in one line, for an error message."""
-        with suppress(OSError):
-            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-            return " | ".join(line.strip() for line in lines[-_TAIL_LINES:]) or "its log is empty"
-        return "it has no log"
+        return child.last_words(self.log)
 
     def _java(self, jars: Path) -> list[str]:
         logging = f"-Dlog4j2.configurationFile={self._folder / 'log4j2.properties'}"
-        return [kafka_distribution.java(), *_JVM, logging, "-cp", f"{jars}/*"]
+        return [maven.java(), *_JVM, logging, "-cp", f"{jars}/*"]
 
     def _signal(self, number: signal.Signals) -> None:
         pid = self.pid
@@ -229,8 +218,3 @@ def _command_line(pid: int) -> list[str]:
         ["/bin/ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
     return answer.stdout.split()
-
-
-def _kill(process: "subprocess.Popen[bytes]") -> None:
-    process.kill()
-    process.wait()

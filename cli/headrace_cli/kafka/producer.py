@@ -67,6 +67,7 @@ def produce(
     pace: Pace | None = None,
     auth: KafkaAuth = "plaintext",
     skip_too_large: bool = False,
+    delivery_timeout_s: float = DELIVERY_TIMEOUT_S,
 ) -> Produced:
     """Send every record; memory is bounded by librdkafka's queue (32 MiB).
 
@@ -78,13 +79,21 @@ def produce(
         pace: holds the sending back, for a broker that forgets what is not read soon.
         auth: how to log in.
         skip_too_large: leave records out that are too large for the topic, and count them.
+        delivery_timeout_s: a record that the broker has not taken by then is an error.
 
     Raises:
         CommandError: no answer from the broker, no such topic, a record too large, or one not delivered.
         ConfigurationError: `iam` without AWS region or credentials.
     """
     started_s = time.monotonic()
-    sending = _Sending(bootstrap_servers, topic, auth, on_delivery, skip_too_large=skip_too_large)
+    sending = _Sending(
+        bootstrap_servers,
+        topic,
+        auth,
+        on_delivery,
+        skip_too_large=skip_too_large,
+        delivery_timeout_s=delivery_timeout_s,
+    )
     sending.check_topic()
     try:
         for record in source:
@@ -105,18 +114,21 @@ class _Sending:
         on_delivery: OnDelivery | None,
         *,
         skip_too_large: bool,
+        delivery_timeout_s: float,
     ) -> None:
         self._servers = bootstrap_servers
         self._topic = topic
         self._on_delivery = on_delivery
         self._skip_too_large = skip_too_large
+        self._delivery_timeout_s = delivery_timeout_s
         self._failure: CommandError | None = None
         self._last_error = "no answer"
         self._number = 0
         self._bytes_since_pace = PACE_BYTES
         self.records = self.bytes = self.too_large = 0
         try:
-            self._producer = Producer(producer_settings(bootstrap_servers, auth) | {"error_cb": self._remember})
+            settings = producer_settings(bootstrap_servers, auth, delivery_timeout_s)
+            self._producer = Producer(settings | {"error_cb": self._remember})
         except KafkaException as error:
             raise OptionError(f"cannot use Kafka at {bootstrap_servers!r}: {error.args[0].str()}") from error
         # With IAM the first token is asked for here; without, this costs nothing.
@@ -193,7 +205,7 @@ class _Sending:
 
     def finish(self) -> None:
         """Wait until every record is delivered or has failed; bounded by the delivery timeout."""
-        self.flush(DELIVERY_TIMEOUT_S + CONNECT_TIMEOUT_S)
+        self.flush(self._delivery_timeout_s + CONNECT_TIMEOUT_S)
         self._raise_failure()
         if len(self._producer):
             raise CommandError(f"Kafka at {self._servers} left {len(self._producer)} records unanswered")
@@ -213,13 +225,24 @@ class _Sending:
             return
         self.records += 1
         self.bytes += len(value or b"")
+        if self._on_delivery is None:
+            return
         partition, offset = message.partition(), message.offset()
-        assert partition is not None and offset is not None  # noqa: S101, PT018 - a delivered record has both
-        if self._on_delivery is not None:
+        if partition is None or offset is None:
+            self._place_unknown(number)
+        else:
             # A broker with LogAppendTime answers with its own time.
             answered_ms = message.timestamp()[1]
             timestamp_ms = sent_ms if answered_ms == _MOCK_APPEND_MS else answered_ms
             self._on_delivery(partition, offset, timestamp_ms, message.key(), value, headers)
+
+    def _place_unknown(self, number: int) -> None:
+        """A broker that crashed may know that it has a batch, which was sent again, and not where."""
+        if self._failure is None:
+            self._failure = CommandError(
+                f"record {number} is in {self._topic}, but after a failure the broker does not tell its offset: start"
+                " over with another topic"
+            )
 
     def _not_delivered(self, number: int, error: KafkaError, size: int) -> None:
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
@@ -247,7 +270,9 @@ class _Sending:
             raise self._failure
 
 
-def producer_settings(bootstrap_servers: str, auth: KafkaAuth) -> dict[str, Any]:
+def producer_settings(
+    bootstrap_servers: str, auth: KafkaAuth, delivery_timeout_s: float = DELIVERY_TIMEOUT_S
+) -> dict[str, Any]:
     """Settings of librdkafka for sending each record once and in order, in bounded time.
 
     Raises:
@@ -259,7 +284,7 @@ def producer_settings(bootstrap_servers: str, auth: KafkaAuth) -> dict[str, Any]
         "enable.idempotence": True,
         "partitioner": "murmur2_random",
         "message.max.bytes": MAX_RECORD_BYTES,
-        "message.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000),
+        "message.timeout.ms": int(delivery_timeout_s * 1000),
         "linger.ms": _LINGER_MS,
         "queue.buffering.max.messages": _QUEUE_RECORDS,
         "queue.buffering.max.kbytes": _QUEUE_KBYTES,

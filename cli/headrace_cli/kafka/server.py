@@ -6,8 +6,6 @@ A folder is a cluster: its data, settings and ports stay there from one start to
 
 import base64
 import json
-import random
-import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -16,10 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from headrace_cli import loopback, maven
 from headrace_cli.errors import CommandError, OptionError
-from headrace_cli.kafka import distribution as kafka_distribution
-from headrace_cli.kafka.broker import HOST, Broker, Node
-from headrace_cli.kafka.distribution import KAFKA_VERSION
+from headrace_cli.kafka.broker import Broker, Node
+from headrace_cli.kafka.distribution import KAFKA_VERSION, apache_kafka
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
@@ -31,9 +29,6 @@ CLUSTER_SIZES = (1, 3)
 
 _TOPIC_TIMEOUT_S = 15.0
 _LOOK_S = 0.1
-# Below the range from which Linux and macOS give ports to outgoing connections: a client that tries a stopped
-# broker's port again and again could otherwise be given that very port, and keep it.
-_PORTS = range(20_000, 32_000)
 
 
 class KafkaServer:
@@ -87,7 +82,7 @@ class KafkaServer:
                 time is up. What this call started is stopped then.
         """
         stopped = [broker for broker in self.brokers if broker.pid is None]
-        jars = kafka_distribution.jars(self.version, self._notify)
+        jars = maven.jars(apache_kafka(self.version), self._notify)
         self._save()
         for broker in stopped:
             _must_be_free(broker.node)
@@ -203,7 +198,7 @@ class KafkaServer:
         return (
             len(cluster.brokers) == len(self.brokers)
             # The others count a broker that was killed for some seconds more.
-            and all(map(_listens, self.brokers))
+            and all(loopback.listens(broker.node.port) for broker in self.brokers)
             and all(partition.leader >= 0 for partition in partitions)
         )
 
@@ -235,7 +230,7 @@ class KafkaServer:
 
 
 def _new_cluster(brokers: int, version: str) -> dict[str, Any]:
-    ports = _free_ports(2 * brokers)
+    ports = loopback.free_ports(2 * brokers)
     nodes = [Node(number + 1, ports[2 * number], ports[2 * number + 1]) for number in range(brokers)]
     return {
         "version": version,
@@ -249,40 +244,13 @@ def _node(fields: Mapping[str, int]) -> Node:
     return Node(**fields)
 
 
-def _free_ports(count: int) -> list[int]:
-    found: list[int] = []
-    for port in random.sample(_PORTS, len(_PORTS)):
-        if _is_free(port):
-            found.append(port)
-        if len(found) == count:
-            return found
-    raise CommandError(f"no {count} free ports from {_PORTS.start} to {_PORTS.stop} on {HOST}")
-
-
 def _must_be_free(node: Node) -> None:
     for port in (node.port, node.controller_port):
-        if not _is_free(port):
+        if not loopback.is_free(port):
             raise CommandError(
                 f"port {port} is in use, and Kafka broker {node.node_id} of this folder needs it:"
                 " stop who listens there, or use another folder"
             )
-
-
-def _listens(broker: Broker) -> bool:
-    with suppress(OSError), socket.create_connection((HOST, broker.node.port), timeout=1):
-        return True
-    return False
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        # As Java does it: a port whose connections are still in TIME_WAIT after a crash is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
 
 
 def new_cluster_id() -> str:

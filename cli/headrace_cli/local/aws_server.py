@@ -11,17 +11,14 @@ from http.client import HTTPConnection
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-import botocore.session
-from botocore.config import Config
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
+
+from headrace_cli.local.aws_endpoint import REGION, AwsEndpoint
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 HOST = "127.0.0.1"
-REGION = "eu-west-1"
-CREDENTIAL = "local"
-"""Access key and secret alike: the local server checks no signature."""
 POLL_INTERVAL_S = 0.05
 STOP_TIMEOUT_S = 10.0
 
@@ -41,7 +38,7 @@ class Exchange(NamedTuple):
     """HTTP status of the answer."""
 
 
-class LocalAws:
+class LocalAws(AwsEndpoint):
     """A local AWS endpoint while the context is open; environment and configuration are left alone.
 
     moto keeps its data per process: open one at a time; closing it forgets everything.
@@ -60,47 +57,19 @@ class LocalAws:
             table: name of the checkpoint table to make.
             on_exchange: told of every request after its answer, in the server's threads.
         """
+        super().__init__(table)
         self.bucket = bucket
         """The bucket that exists while the context is open."""
-        self.table = table
-        """The checkpoint table that exists while the context is open."""
         self._on_exchange = on_exchange
-        self._session = botocore.session.Session()
         self._server: BaseWSGIServer | None = None
         self._thread: threading.Thread | None = None
 
     @property
     def endpoint(self) -> str:
-        """The server's address, `http://127.0.0.1:PORT`.
-
-        Raises:
-            RuntimeError: the context is not open.
-        """
+        """The server's address; see `AwsEndpoint`."""
         if self._server is None:
             raise RuntimeError("the local AWS server is not running")
         return f"http://{HOST}:{self._server.server_port}"
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """What a process needs in its environment so that all of its AWS clients talk to this server."""
-        return {
-            "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": CREDENTIAL,
-            "AWS_SECRET_ACCESS_KEY": CREDENTIAL,
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
-        }
-
-    def client(self, service: str, config: Config | None = None) -> Any:
-        """A low-level client of one service of this server, e.g. `dynamodb`."""
-        return self._session.create_client(
-            service,
-            config=config,
-            region_name=REGION,
-            endpoint_url=self.endpoint,
-            aws_access_key_id=CREDENTIAL,
-            aws_secret_access_key=CREDENTIAL,
-        )
 
     def __enter__(self) -> Self:
         app = _one_at_a_time(_Dispatcher(create_backend_app))
@@ -125,18 +94,7 @@ class LocalAws:
 
     def _create_resources(self) -> None:
         self.client("s3").create_bucket(Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-        self.client("dynamodb").create_table(
-            TableName=self.table,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[
-                {"AttributeName": "pk", "AttributeType": "S"},
-                {"AttributeName": "partition", "AttributeType": "N"},
-            ],
-            KeySchema=[
-                {"AttributeName": "pk", "KeyType": "HASH"},
-                {"AttributeName": "partition", "KeyType": "RANGE"},
-            ],
-        )
+        self.create_checkpoint_table()
 
     def _stop(self) -> None:
         if self._server is None or self._thread is None:

@@ -15,11 +15,11 @@ from typing import NamedTuple, Protocol
 from headrace_cli.audit.records import Produced
 from headrace_cli.audit.spool import Spool
 from headrace_cli.errors import CommandError
-from headrace_cli.kafka.producer import produce
+from headrace_cli.kafka.producer import DELIVERY_TIMEOUT_S, produce
 from headrace_cli.local.broker import RunBroker
 from headrace_cli.local.deployment import Deployment, LogLine
 from headrace_cli.sources.source import SourceRecord
-from kafka_esm import DrainTimeoutError, Emulator, FunctionError, Invocation, Invoker
+from kafka_esm import DrainTimeoutError, Emulator, FunctionError, Invocation, Invoker, Position
 
 UNREAD_BYTES = 2 * 1024 * 1024
 """Most bytes of a partition that a mapping has yet to consume: the embedded broker forgets more than 5 MB silently."""
@@ -117,13 +117,13 @@ def run(
         on_event=lambda notice: on_log(f"{notice.mapping}: {notice.text}"),
         chaos=chaos,
     )
-    started_s = _deliver_everything(emulator, _Feeds(sources, broker.servers, spool, emulator), tally)
-    sweeps = _close_windows(deployment, on_log, progress)
+    started_s = _deliver_everything(emulator, Feeds(sources, broker.servers, spool, emulator), tally)
+    sweeps = close_windows(deployment, on_log, progress)
     injected = None if chaos is None else {"seed": chaos, **emulator.injected()}
     return RunResult(tally, time.monotonic() - started_s, sweeps, injected)
 
 
-def _deliver_everything(emulator: Emulator, feeds: "_Feeds", tally: Tally) -> float:
+def _deliver_everything(emulator: Emulator, feeds: "Feeds", tally: Tally) -> float:
     """Produce and consume; when the first record was sent, on the monotonic clock."""
     with ExitStack() as stack:
         stack.callback(emulator.stop, STOP_GRACE_S)
@@ -140,7 +140,15 @@ class _Stopped(Exception):
     """The feed was asked to end."""
 
 
-class _Feeds:
+class Positions(Protocol):
+    """Whoever knows how far the mappings are."""
+
+    def positions(self) -> Mapping[Position, int]:
+        """The next offset of each mapping's partitions."""
+        ...
+
+
+class Feeds:
     """A thread per topic that produces, held back by the slowest mapping of the topic."""
 
     def __init__(
@@ -148,11 +156,13 @@ class _Feeds:
         sources: Mapping[str, Callable[[], Iterator[SourceRecord]]],
         servers: str,
         spool: Spool,
-        emulator: Emulator,
+        emulator: Positions,
+        delivery_timeout_s: float = DELIVERY_TIMEOUT_S,
     ) -> None:
         self._servers = servers
         self._spool = spool
         self._emulator = emulator
+        self._delivery_timeout_s = delivery_timeout_s
         self._stop = threading.Event()
         self._failures: list[Exception] = []
         self._threads = [
@@ -162,15 +172,18 @@ class _Feeds:
         self._topics = list(sources)
 
     def start(self) -> None:
+        """Begin."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
+        """End, with the records that are already on their way."""
         self._stop.set()
         for thread in self._threads:
             thread.join(STOP_GRACE_S)
 
     def produced(self) -> int:
+        """How many records the broker acknowledged."""
         return sum(map(self._spool.count, self._topics))
 
     def done(self) -> bool:
@@ -191,6 +204,7 @@ class _Feeds:
                 topic,
                 on_delivery=lambda *facts: self._spool.add(Produced(topic, *facts)),
                 pace=lambda: self._may_go_on(topic),
+                delivery_timeout_s=self._delivery_timeout_s,
             )
         except _Stopped:
             pass
@@ -214,7 +228,7 @@ class _Feeds:
         )
 
 
-def _wait_until_consumed(emulator: Emulator, feeds: _Feeds, tally: Tally) -> None:
+def _wait_until_consumed(emulator: Emulator, feeds: Feeds, tally: Tally) -> None:
     delivered, since_s = -1, time.monotonic()
     while not feeds.done():
         emulator.check()
@@ -234,7 +248,7 @@ def _wait_until_consumed(emulator: Emulator, feeds: _Feeds, tally: Tally) -> Non
             return
 
 
-def _close_windows(deployment: Deployment, on_log: LogLine, progress: Progress) -> int:
+def close_windows(deployment: Deployment, on_log: LogLine, progress: Progress) -> int:
     """Sweep until there is nothing left to do; how often that was."""
     progress("Closing the windows", 0, None)
     invoker = deployment.invoker(deployment.sweeper(), on_log)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from obstore.store import LocalStore, S3Store
 
@@ -12,6 +12,10 @@ from headrace.checkpoint import Checkpoint, CheckpointCatalog
 from headrace_cli.audit.audit import Books
 from headrace_cli.errors import CommandError
 from headrace_cli.stores import CHECKPOINTS
+
+if TYPE_CHECKING:
+    from headrace_cli.local.aws_endpoint import AwsEndpoint
+    from headrace_cli.local.aws_server import LocalAws
 
 # The local server knows no profiles, but a profile that does not exist stops every AWS client.
 _PROFILE_VARIABLES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
@@ -44,28 +48,34 @@ def open_stores(out: Path | None) -> Iterator[LocalStores]:
     for name in _PROFILE_VARIABLES:
         os.environ.pop(name, None)
     # Here, because it takes two seconds that a wrong option need not cost.
-    from headrace.dynamodb import DynamoDBCheckpointStore  # noqa: PLC0415
     from headrace_cli.local.aws_server import LocalAws  # noqa: PLC0415
 
     with LocalAws() as aws:
-        environment = {
-            **aws.environment,
-            # The user's own, for these two services, would win over the general one: never write there.
-            "AWS_ENDPOINT_URL_S3": aws.endpoint,
-            "AWS_ENDPOINT_URL_DYNAMODB": aws.endpoint,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "HEADRACE_CHECKPOINTS": f"dynamodb:{aws.table}",
-            "HEADRACE_LAKE": f"s3://{aws.bucket}",
-        }
-        bucket = S3Store(
-            aws.bucket,
-            endpoint=aws.endpoint,
-            region=environment["AWS_REGION"],
-            access_key_id=environment["AWS_ACCESS_KEY_ID"],
-            secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-            client_options={"allow_http": True},
-        )
-        yield LocalStores(environment, DynamoDBCheckpointStore(aws.table, aws.client("dynamodb")), bucket)
+        yield on_servers(aws, aws)
+
+
+def on_servers(aws: "LocalAws", dynamodb: "AwsEndpoint") -> LocalStores:
+    """The lake in the first server's bucket, the checkpoints in the second one's table."""
+    from headrace.dynamodb import DynamoDBCheckpointStore  # noqa: PLC0415 - boto3, which a wrong option need not cost
+
+    environment = {
+        **aws.environment,
+        # The user's own, for these two services, would win over the general one: never write there.
+        "AWS_ENDPOINT_URL_S3": aws.endpoint,
+        "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "HEADRACE_CHECKPOINTS": f"dynamodb:{dynamodb.table}",
+        "HEADRACE_LAKE": f"s3://{aws.bucket}",
+    }
+    bucket = S3Store(
+        aws.bucket,
+        endpoint=aws.endpoint,
+        region=environment["AWS_REGION"],
+        access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        client_options={"allow_http": True},
+    )
+    return LocalStores(environment, DynamoDBCheckpointStore(dynamodb.table, dynamodb.client("dynamodb")), bucket)
 
 
 def _in_folder(out: Path) -> LocalStores:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +77,13 @@ def invoker(function, lines):
     invoker = RuntimeInvoker(function, on_log=lines.append)
     yield invoker
     invoker.close()
+
+
+@pytest.fixture
+def in_background():
+    """Return a function that runs a call in another thread."""
+    with ThreadPoolExecutor() as threads:
+        yield threads.submit
 
 
 def do(what, **more):
@@ -153,6 +162,33 @@ def test_close_cuts_off_an_invocation(function):
     assert len(failures) == 1
     with pytest.raises(FunctionExit, match=r"the invoker is closed"):
         invoker.invoke(do("ok"))
+
+
+def test_a_function_that_is_killed_fails_its_invocation_and_comes_back(function, in_background):
+    invoker = RuntimeInvoker(replace(function, timeout_seconds=20))
+    try:
+        assert invoker.send_signal(signal.SIGKILL) is False
+        running = in_background(lambda: invoker.invoke(do("sleep")))
+        eventually(lambda: invoker.send_signal(signal.SIGKILL))
+        with pytest.raises(FunctionExit, match=r"Runtime.ExitError"):
+            running.result(10)
+        assert invoker.invoke(do("ok"))[0] == "INFO"
+    finally:
+        invoker.close()
+
+
+def test_a_function_that_is_paused_goes_on_when_it_is_continued(function, in_background):
+    invoker = RuntimeInvoker(replace(function, timeout_seconds=20))
+    try:
+        invoker.invoke(do("ok"))
+        assert invoker.send_signal(signal.SIGSTOP)
+        running = in_background(lambda: invoker.invoke(do("ok")))
+        with pytest.raises(TimeoutError):
+            running.result(0.3)
+        assert invoker.send_signal(signal.SIGCONT)
+        assert running.result(10)[0] == "INFO"
+    finally:
+        invoker.close()
 
 
 def test_a_handler_that_cannot_be_imported_is_an_error_no_retry_heals(function, invoker):

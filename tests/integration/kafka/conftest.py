@@ -1,7 +1,6 @@
 """One real Apache Kafka for all tests of this folder, and functions that write down what they get."""
 
 import base64
-import os
 import time
 from itertools import count
 
@@ -9,30 +8,23 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient
+from java_tools import require_java_tools
 
-from headrace_cli.kafka.distribution import missing_tools
 from headrace_cli.kafka.server import KafkaServer
 from kafka_esm import Backoff, Emulator, Function, InProcessInvoker, Mapping
 
 _numbers = count()
 
 
-def _require_tools():
-    """Need Java and Maven: a user's machine without them skips these tests, a CI without them fails."""
-    if missing := missing_tools():
-        reason = f"Apache Kafka needs {' and '.join(missing)}, not on this machine"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-
-
 @pytest.fixture
 def tools():
     """For a test that starts a broker of its own."""
-    _require_tools()
+    require_java_tools()
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    _require_tools()
+    require_java_tools()
     with KafkaServer(tmp_path_factory.mktemp("kafka")) as server:
         yield server
 

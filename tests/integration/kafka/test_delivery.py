@@ -2,6 +2,7 @@
 
 import base64
 import time
+from dataclasses import replace
 
 from .conftest import Recorder
 
@@ -37,7 +38,7 @@ def test_a_record_is_delivered_with_all_that_kafka_keeps(new_topic, producer, ma
     producer.produce(topic, b"no key")
     assert producer.flush(10) == 0
 
-    with emulate(handler, mapping(topic)) as emulator:
+    with emulate(handler, replace(mapping(topic), batching_window_ms=500)) as emulator:
         emulator.wait_drained(20)
 
     (event,) = handler.events
@@ -88,7 +89,8 @@ def test_a_failed_batch_comes_again_and_nothing_is_committed_before(new_topic, p
 
     first, second, third, *rest = handler.events
     assert first == second == third
-    assert [event == third for event in rest] == [False]
+    assert rest  # one batch, or more if the machine is slow
+    assert third not in rest
     assert seen_while_failing[:3] == [[None] * 3] * 3
     assert handler.applied == {partition: list(range(20)) for partition in PARTITIONS}
     assert committed(one, PARTITIONS) == [20] * 3

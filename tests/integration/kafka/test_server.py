@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
+from headrace_cli import maven
 from headrace_cli.errors import CommandError, OptionError
-from headrace_cli.kafka import distribution as kafka_distribution
+from headrace_cli.kafka.distribution import KAFKA_VERSION, apache_kafka
 from headrace_cli.kafka.server import KafkaServer, new_cluster_id
 
 HEADRACE = [sys.executable, "-c", "from headrace_cli.main import main; main()"]
@@ -157,9 +158,9 @@ def test_topics_are_not_made_by_asking_for_them(producer):
 def test_a_missing_tool_is_one_line_with_the_way_out(tmp_path, monkeypatch, tool):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert tool in kafka_distribution.missing_tools()
+    assert tool in maven.missing_tools()
     with pytest.raises(CommandError, match=rf"^{tool} is not on this machine: install .*apt-get install"):
-        kafka_distribution.java() if tool == "java" else kafka_distribution.jars("4.1.2", str)
+        maven.java() if tool == "java" else maven.jars(apache_kafka(KAFKA_VERSION), str)
     assert list((tmp_path / "cache" / "headrace" / "kafka").glob("*")) == []
 
 
@@ -171,21 +172,21 @@ def test_a_java_that_cannot_run_kafka_is_refused(tmp_path, monkeypatch, script, 
     executable(tmp_path, "java", f"#!/bin/sh\n{script}\n")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CommandError, match=f"{complaint}: install a Java runtime, version 17"):
-        kafka_distribution.java()
+        maven.java()
 
 
 def test_what_maven_says_reaches_the_user_and_nothing_half_fetched_is_kept(tmp_path, monkeypatch):
     executable(tmp_path, "mvn", "#!/bin/sh\necho '[ERROR] Could not find artifact kafka_2.13'\nexit 1\n")
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with pytest.raises(CommandError, match=r"^Maven cannot fetch Kafka 9\.9\.9: Could not find artifact"):
-        kafka_distribution.jars("9.9.9", str)
+    with pytest.raises(CommandError, match=r"^Maven cannot fetch Apache Kafka 9\.9\.9: Could not find artifact"):
+        maven.jars(apache_kafka("9.9.9"), str)
     assert list((tmp_path / "cache" / "headrace" / "kafka").iterdir()) == []
 
 
 def test_fetched_jars_are_used_again(server):
     told = []
-    folder = kafka_distribution.jars(server.version, told.append)
+    folder = maven.jars(apache_kafka(server.version), told.append)
     assert told == []
     assert (folder / f"kafka_2.13-{server.version}.jar").is_file()
 

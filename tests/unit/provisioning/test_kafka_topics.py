@@ -1,22 +1,19 @@
 """The admin client against Apache Kafka itself: create, grow, configure, delete, each of them twice."""
 
-import os
 import time
 
 import pytest
+from java_tools import require_java_tools
 from topic_admin.answer import Refused
 from topic_admin.kafka_topics import KafkaTopics, iam_settings
 from topic_admin.topics import NotYet, Step, Topic, converge, plan
 
-from headrace_cli.kafka.distribution import missing_tools
 from headrace_cli.kafka.server import KafkaServer
 
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory):
-    if missing := missing_tools():
-        reason = f"Apache Kafka needs {' and '.join(missing)}, not on this machine"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    require_java_tools()
     with KafkaServer(tmp_path_factory.mktemp("kafka")) as server:
         yield server.bootstrap_servers
 
