@@ -154,7 +154,11 @@ class Pipeline:
         Raises:
             CommitConflict: the partition is not idle after all: somebody committed meanwhile.
         """
-        logic = self._logic(checkpoint)
+        try:
+            logic = self._logic(checkpoint)
+        except ObjectMissing as error:
+            newer = self._overtaken(checkpoint, error)
+            raise CommitConflict(f"{newer.key} is at version {newer.version}, its old snapshot is gone") from error
         if not logic.tick():
             return False
         self._commit_and_publish(checkpoint, logic, (), Counter(ticks=1))
