@@ -18,6 +18,8 @@ INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 + SIGINT, as shells have it."""
 
 _COMMANDS = {
+    "audit": ("audit:audit", "Do the books balance? Checkpoints beside the lake's files and Kafka's log."),
+    "dead": ("dead:dead", "Dead letters and late rows: list, show, send back to a topic."),
     "demo": (
         "demo:demo",
         "Run everything on this machine, and audit that the results are exact.",

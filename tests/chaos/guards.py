@@ -291,6 +291,17 @@ GUARDS = [
         why_kept="a commit writes one file per table and hour today; keys must not come to depend on that",
     ),
     _guard(
+        "nothing-is-overwritten",
+        "7: an object at a final key with other bytes is left alone, and told",
+        (
+            "outbox",
+            "        elif self._get(entry.final_key) != data:\n            raise ObjectConflict(entry.staged_key, entry.final_key)\n",
+            "        else:\n            self._put({entry.final_key: data})\n",
+        ),
+        why_kept="no schedule of one deployment writes a final key twice; two deployments on one lake do, or a"
+        " checkpoint that was put back (tests/unit/headrace/test_bad_input.py)",
+    ),
+    _guard(
         "per-record-watermark",
         "4: the watermark advances by the record, not by the batch",
         (
@@ -351,19 +362,25 @@ GUARDS = [
         "the janitor lists the objects, then reads the checkpoints",
         (
             "janitor",
-            (
-                '    old = list(chain.from_iterable(objects.keys(f"{p}/", older_than_ms=older_than_ms) for p in (STAGING, STATE)))\n'
-                "    if not old:\n"
-                "        return 0\n"
-                "    named = {key for checkpoint in checkpoints.checkpoints(application) for key in _named(checkpoint, outbox)}\n"
-            ),
-            (
-                "    named = {key for checkpoint in checkpoints.checkpoints(application) for key in _named(checkpoint, outbox)}\n"
-                '    old = list(chain.from_iterable(objects.keys(f"{p}/", older_than_ms=older_than_ms) for p in (STAGING, STATE)))\n'
-            ),
+            "    older_than_ms = now_ms - DAY_MS\n",
+            ("    named_before = _all_named(checkpoints, application, outbox)\n    older_than_ms = now_ms - DAY_MS\n"),
+        ),
+        (
+            "janitor",
+            "        named = _all_named(checkpoints, application, outbox)\n    except",
+            "        named = named_before\n    except",
         ),
         why_kept="a day of age protects what is under way as long as clocks agree and invocations end; this does not"
         " depend on clocks",
+    ),
+    _guard(
+        "janitor-looks-again",
+        "a manifest that is gone is looked up again before anybody is called",
+        (
+            "janitor",
+            "it now.\n        named = _all_named(checkpoints, application, outbox)\n",
+            "it now.\n        raise\n",
+        ),
     ),
     _guard(
         "janitor-spares-outboxes",

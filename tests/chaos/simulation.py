@@ -6,7 +6,7 @@ First a stretch of chaos, then a calm one in which everything comes to its end; 
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from chaos.calls import Calls, Process
 from chaos.choices import Choices
@@ -58,6 +58,7 @@ class Plan(NamedTuple):
     rules: Rules
     inline_state_bytes: int
     inline_outbox_entries: int
+    gaps: Literal["allow", "forbid"]
     fault_percent: float
     ending: str
     """What happens to the topic or the generation: `none`, `new generation` or `topic re-created`."""
@@ -75,6 +76,7 @@ def plan(choices: Choices) -> Plan:
         rules=Rules(10, 10, choices.among((0, 5, 12)), choices.among((0, 0, 7)), MAX_SKEW_MS),
         inline_state_bytes=choices.among((4096, 100, 0)),
         inline_outbox_entries=choices.among((100, 2, 0)),
+        gaps=choices.among(("allow", "allow", "forbid")),
         fault_percent=choices.among((6, 10, 16)),
         ending="none" if grows else choices.among(endings),
     )
@@ -115,7 +117,7 @@ class Simulation:
         self.calls = Calls(choices, self.plan.fault_percent)
         self.events: Counter[str] = Counter()
         """What happened besides faults at calls."""
-        self.topics = [Topic(choices, self.plan.partitions, self.plan.records)]
+        self.topics = [self._new_topic(self.plan.partitions)]
         self.inner = MemoryOutbox(clock_ms=lambda: self.now_ms)
         self.watch = Watch(self)
         self.dynamodb = SimulatedDynamoDB(self.calls, self.watch.committed)
@@ -395,7 +397,7 @@ class Simulation:
         self.events["topic re-created"] += 1
         partitions = len(self.topic.logs)
         newest_ms = self.topic.newest_timestamp_ms
-        self.topics.append(Topic(self.choices, partitions, self.plan.records, timestamp_ms=newest_ms, again=True))
+        self.topics.append(self._new_topic(partitions, timestamp_ms=newest_ms, again=True))
         self.topic.produce_all()
         self.lanes = self._new_lanes(range(partitions))
         self.calls.story.append("the topic is deleted and made again")
@@ -500,11 +502,15 @@ class Simulation:
             self.objects,
             application=APPLICATION,
             generation=generation,
+            gaps=self.plan.gaps,
             inline_state_bytes=self.plan.inline_state_bytes,
             inline_outbox_entries=self.plan.inline_outbox_entries,
             clock_ms=lambda: self.now_ms,
             new_id=lambda: next(self._ids),
         )
+
+    def _new_topic(self, partitions: int, **again: Any) -> Topic:
+        return Topic(self.choices, partitions, self.plan.records, gaps=self.plan.gaps == "allow", **again)
 
     def _new_lanes(self, partitions: range) -> list[Lane]:
         """Pollers for the partitions: one for all of them, one for each, or something between."""

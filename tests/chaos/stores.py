@@ -11,7 +11,7 @@ from chaos.calls import Calls, Errors, Fault
 from chaos.topic import Topic
 
 from headrace.checkpoint import OutboxEntry
-from headrace.errors import InfrastructureError
+from headrace.errors import InfrastructureError, TopicRecreated
 from headrace.outbox import STATE, MemoryOutbox
 from headrace.records import TopicPartition
 
@@ -186,6 +186,9 @@ class SimulatedLog:
 
     def has_backlog(self, topic_partition: TopicPartition, next_offset: int) -> bool:
         def ask() -> bool:
-            return self._topic_of().logs[topic_partition.partition].has_record_from(next_offset)
+            log = self._topic_of().logs[topic_partition.partition]
+            if log.end_offset < next_offset:
+                raise TopicRecreated(f"simulated: {topic_partition} ends at {log.end_offset}, before {next_offset}")
+            return log.has_record_from(next_offset)
 
         return self._calls.through("ask the broker", ask, _BROKER)

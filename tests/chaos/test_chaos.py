@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -76,7 +77,7 @@ def test_a_failing_schedule_is_told_as_a_short_story_with_the_command_that_repea
     story = done.stdout.partition("the simplest schedule found")[2]
     assert "!! success was answered before" in story
     assert story.count("\n") < 25
-    assert "again: make chaos SEEDS=1 SEED0=0 WITHOUT=clear-after-every-copy" in story
+    assert re.search(r"again: make chaos SEEDS=1 SEED0=\d WITHOUT=clear-after-every-copy", story)
 
 
 def test_the_outcome_is_there_for_programs_too():

@@ -52,6 +52,7 @@ class Topic:
         partitions: int,
         records_at_most: int,
         *,
+        gaps: bool = True,
         timestamp_ms: int = NOON_MS,
         again: bool = False,
     ) -> None:
@@ -61,11 +62,13 @@ class Topic:
             choices: what they are.
             partitions: how many there are at first.
             records_at_most: in each.
+            gaps: whether offsets may be missing.
             timestamp_ms: they are newer than that.
             again: the topic was there before: it starts at offset 0. (Were its first records gone before anybody read
                 them, nothing in a record would tell it from the old one.)
         """
         self._choices = choices
+        self._gaps = gaps
         self._again = again
         self._timestamp_ms = timestamp_ms
         self._records_at_most = records_at_most
@@ -99,7 +102,7 @@ class Topic:
         if choices.chance(20) and not self._again:
             offset = choices.below(5)  # retention has passed the first records
         for _ in range(1 + choices.below(self._records_at_most)):
-            if choices.chance(6) and (records or not self._again):
+            if self._gaps and choices.chance(6) and (records or not self._again):
                 self._count("offset gap")
                 offset += 1 + choices.below(3)
             at_ms += choices.among(_STEPS_MS) if not choices.chance(2) else HOUR_MS

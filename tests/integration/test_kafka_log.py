@@ -41,6 +41,20 @@ def test_there_is_a_backlog_while_a_record_is_left(log, next_offset, backlog):
     assert log.has_backlog(CLICKS, next_offset) is backlog
 
 
+def test_the_logs_own_ends_are_its_first_offset_and_the_next_one(log):
+    assert log.ends(CLICKS) == (0, 3)
+    assert log.ends(CLICKS._replace(partition=0)) == (0, 0)
+
+
+def test_the_partitions_of_a_topic_are_the_clusters(log):
+    assert log.partitions(CLICKS.topic) == [0, 1, 2, 3]
+
+
+def test_the_partitions_of_a_topic_that_nobody_can_tell_are_no_guess():
+    with KafkaLog("127.0.0.1:1", "plaintext", timeout_s=0.5) as log, pytest.raises(InfrastructureError, match="answer"):
+        log.partitions(CLICKS.topic)
+
+
 @pytest.mark.parametrize("next_offset", [4, 1_000])
 def test_a_log_that_ends_before_the_offset_is_another_log(log, next_offset):
     with pytest.raises(TopicRecreated, match=rf"ends at offset 3, before {next_offset}.*headrace generation new"):

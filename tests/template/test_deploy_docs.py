@@ -25,12 +25,14 @@ from headrace_cli.main import cli as headrace
 ROOT = validate_application.ROOT
 DOCUMENT = ROOT / "docs" / "deploy.md"
 TEXT = DOCUMENT.read_text()
+RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 ON_EVERY_SYSTEM = {"seq", "awk", "echo", "date", "export"}
 ON_THE_CLIENT = {path.name for path in (ROOT / "provisioning" / "client" / "bin").iterdir()}
 AWS_GLOBAL = {"query", "output", "region", "profile"}
+LOGS_TAIL_OPTIONS = {"since", "filter-pattern", "follow"}
 S3_OPTIONS = {"mb": set(), "rb": {"force"}, "cp": set(), "rm": {"recursive"}}
 SCRIPTS = {"scripts/deploy.py": deploy.parser()}
-OUTPUTS = {"brokers": "b-1.example:9098"}
+OUTPUTS = {"brokers": "b-1.example:9098", "date -u +%F": "2026-11-27"}
 """What a command in $(…) prints, where the command around it looks at that."""
 SUBSTITUTION = re.compile(r"\$\(([^()]*)\)")
 
@@ -77,6 +79,9 @@ def check_aws(arguments):
     given = {token.removeprefix("--") for token in rest if token.startswith("--")}
     if service == "s3":
         assert given <= S3_OPTIONS[operation] | AWS_GLOBAL, arguments
+        return
+    if (service, operation) == ("logs", "tail"):  # the program's own, like `s3`: no operation of the service
+        assert given <= LOGS_TAIL_OPTIONS | AWS_GLOBAL, arguments
         return
     model = botocore.session.get_session().get_service_model(service)
     names = {xform_name(name, "-"): name for name in model.operation_names}
@@ -136,6 +141,21 @@ def _after_a_build(monkeypatch, tmp_path):
 @pytest.mark.parametrize("command", documented(), ids=lambda command: " ".join(command)[:80])
 def test_the_command_is_what_its_program_takes(command):
     check(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [command for command in documented(RUNBOOK) if Path(command[0]).name in {"headrace", "aws"}],
+    ids=lambda command: " ".join(command)[:80],
+)
+def test_the_runbooks_command_is_what_its_program_takes(command):
+    check(command)
+
+
+def test_the_runbook_has_commands_of_both_programs():
+    programs = [Path(command[0]).name for command in documented(RUNBOOK)]
+    assert programs.count("headrace") >= 6
+    assert programs.count("aws") >= 8
 
 
 def test_the_commands_of_every_program_are_found():

@@ -1,7 +1,12 @@
 """What the optional parameters bring about: a customer's key, traces, a poller group, a place for the sweeper."""
 
+import re
+
+import pytest
 import validate_application
 import validate_resolve
+
+from headrace.settings import Settings
 
 TEMPLATE = validate_application.load_template()
 KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
@@ -92,6 +97,22 @@ def test_the_sweeper_is_in_the_vpc_that_the_platform_names_or_in_none():
     }
     outside = of_type(deployed(SweeperInVpc="false"), "AWS::Lambda::Function")["SweeperFunction"]
     assert "VpcConfig" not in outside
+
+
+GAPS_TAKEN = ["allow", "forbid", "clicks=forbid", "clicks=forbid,web.logs_v-1=allow"]
+GAPS_REFUSED = ["", "Allow", "clicks", "clicks=", "clicks=never", "clicks=forbid,", "a/b=forbid", "forbid,clicks=allow"]
+
+
+@pytest.mark.parametrize("gaps", GAPS_TAKEN + GAPS_REFUSED)
+def test_gaps_are_what_the_functions_take(gaps):
+    assert bool(re.fullmatch(TEMPLATE["Parameters"]["Gaps"]["AllowedPattern"], gaps)) is (gaps in GAPS_TAKEN)
+    if gaps in GAPS_TAKEN:
+        assert Settings.from_environment({"HEADRACE_GAPS": gaps}).gaps
+
+
+def test_every_function_gets_the_gaps():
+    functions = of_type(deployed(Gaps="clicks=forbid"), "AWS::Lambda::Function").values()
+    assert [f["Environment"]["Variables"]["HEADRACE_GAPS"] for f in functions] == ["clicks=forbid"] * 4
 
 
 def test_with_every_option_there_is_no_finding():

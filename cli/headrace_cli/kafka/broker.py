@@ -7,15 +7,14 @@ process runs. A pid counts only if the process's command line names this folder'
 import os
 import signal
 import subprocess
-import threading
 import time
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from headrace_cli.errors import CommandError
+from headrace_cli.interrupts import interrupts_later
 from headrace_cli.kafka import distribution as kafka_distribution
 
 HOST = "127.0.0.1"
@@ -130,7 +129,7 @@ class Broker:
         """Start the process; it is not ready yet. It ends with this interpreter at the latest."""
         command = [*self._java(jars), _MAIN_CLASS, str(self._properties)]
         # Interrupted after the process came to be and before it is noted, it would be nobody's.
-        with self.log.open("wb") as log, _interrupts_later():
+        with self.log.open("wb") as log, interrupts_later():
             self._process = subprocess.Popen(  # noqa: S603 - Kafka itself, no shell
                 command,
                 stdin=subprocess.DEVNULL,
@@ -230,25 +229,6 @@ def _command_line(pid: int) -> list[str]:
         ["/bin/ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
     return answer.stdout.split()
-
-
-@contextmanager
-def _interrupts_later() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back until the end of the block (only the main thread is ever interrupted)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    # Handlers, not a mask: the new process would inherit a mask, and never hear of SIGTERM.
-    before = {number: signal.signal(number, lambda caught, _frame: received.append(caught)) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for held_back in received:
-            signal.raise_signal(held_back)
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

@@ -116,7 +116,7 @@ class _Sending:
         self._bytes_since_pace = PACE_BYTES
         self.records = self.bytes = self.too_large = 0
         try:
-            self._producer = Producer(_settings(bootstrap_servers, auth) | {"error_cb": self._remember})
+            self._producer = Producer(producer_settings(bootstrap_servers, auth) | {"error_cb": self._remember})
         except KafkaException as error:
             raise OptionError(f"cannot use Kafka at {bootstrap_servers!r}: {error.args[0].str()}") from error
         # With IAM the first token is asked for here; without, this costs nothing.
@@ -247,7 +247,12 @@ class _Sending:
             raise self._failure
 
 
-def _settings(bootstrap_servers: str, auth: KafkaAuth) -> dict[str, Any]:
+def producer_settings(bootstrap_servers: str, auth: KafkaAuth) -> dict[str, Any]:
+    """Settings of librdkafka for sending each record once and in order, in bounded time.
+
+    Raises:
+        ConfigurationError: `iam` without AWS region or credentials.
+    """
     login = consumer_settings(bootstrap_servers, auth)
     return {name: login[name] for name in _LOGIN_SETTINGS if name in login} | {
         "bootstrap.servers": bootstrap_servers,

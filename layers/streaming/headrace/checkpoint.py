@@ -4,6 +4,7 @@ The commit is the only point at which anything becomes true: see `headrace.pipel
 """
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, NoReturn, Protocol
 
@@ -62,7 +63,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     open_until_ms: int | None = None
     """The watermark that would close every open window; None when none is open."""
     totals: dict[str, int] = {}
-    """Running totals since `base_offset`: `applied`, `dead`, `late`, `gaps`, `ticks`, `rows.*`, `files.*`."""
+    """Running totals since `base_offset`: `applied`, `dead`, `late`, `gaps`, `ticks`, `files`, `rows`, and per table
+    `files.TABLE` and `rows.TABLE`."""
 
     @property
     def pending(self) -> bool:
@@ -71,13 +73,35 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     @property
     def balanced(self) -> bool:
-        """Whether every offset from the first one on is accounted for: applied, dead-lettered, or a counted gap."""
-        accounted_for = sum(self.totals.get(name, 0) for name in ("applied", "dead", "gaps"))
-        return self.next_offset - self.base_offset == accounted_for
+        """Whether the books add up: see `imbalances`."""
+        return not self.imbalances()
+
+    def imbalances(self) -> list[str]:
+        """What in the books does not add up, in words; empty when they balance.
+
+        Every offset from the first one on is applied, dead-lettered or a counted gap; every dead letter and every late
+        record became a row; the tables' rows add up to all rows. (Files by table are counted since a later version
+        than files as a whole: their sum may be less.)
+        """
+        return [f"{what}: {one} is not {other}" for what, one, other in self._equations() if one != other]
+
+    def _equations(self) -> Iterator[tuple[str, int, int]]:
+        total = Counter(self.totals)
+        passed, accounted_for = self.next_offset - self.base_offset, total["applied"] + total["dead"] + total["gaps"]
+        yield "offsets passed, and applied + dead + gaps", passed, accounted_for
+        yield "dead letters, and rows of dead_letters", total["dead"], total["rows.dead_letters"]
+        yield "late records, and rows of late", total["late"], total["rows.late"]
+        rows, files = (_sum(total, f"{kind}.") for kind in ("rows", "files"))
+        yield "rows, and rows of all tables", total["rows"], rows
+        yield "files, and files of all tables at most", max(total["files"], files), total["files"]
 
     def published(self) -> "Checkpoint":
         """This checkpoint with its outbox cleared, same version."""
         return msgspec.structs.replace(self, outbox=(), outbox_manifest=None)
+
+
+def _sum(totals: Mapping[str, int], prefix: str) -> int:
+    return sum(count for name, count in totals.items() if name.startswith(prefix))
 
 
 class CheckpointStore(Protocol):

@@ -7,6 +7,7 @@ than the age limit, and so not on the list, or named already.
 from itertools import chain
 
 from headrace.checkpoint import Checkpoint, CheckpointCatalog
+from headrace.errors import ObjectMissing
 from headrace.outbox import STAGING, STATE, ObjectCatalog, Outbox
 from headrace.pipeline import read_manifest
 
@@ -31,11 +32,19 @@ def clean(
     old = list(chain.from_iterable(objects.keys(f"{p}/", older_than_ms=older_than_ms) for p in (STAGING, STATE)))
     if not old:
         return 0
-    named = {key for checkpoint in checkpoints.checkpoints(application) for key in _named(checkpoint, outbox)}
+    try:
+        named = _all_named(checkpoints, application, outbox)
+    except ObjectMissing:
+        # Published and swept away by somebody else while this was reading? Then no checkpoint names it now.
+        named = _all_named(checkpoints, application, outbox)
     leftovers = [key for key in old if key not in named]
     for start in range(0, len(leftovers), PAGE):
         objects.delete(leftovers[start : start + PAGE])
     return len(leftovers)
+
+
+def _all_named(checkpoints: CheckpointCatalog, application: str, outbox: Outbox) -> set[str]:
+    return {key for checkpoint in checkpoints.checkpoints(application) for key in _named(checkpoint, outbox)}
 
 
 def _named(checkpoint: Checkpoint, outbox: Outbox) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the broker still has for a partition: the sweeper asks before it closes a window.
+"""What the broker still has for a partition: the sweeper asks before it closes a window, the audit compares.
 
 Records of a transaction that is still open count as a backlog, aborted ones and transaction markers do not. AWS does
 not say whether a mapping waits for transactions to end; closing windows under an open one would be wrong either way.
@@ -70,6 +70,31 @@ class KafkaLog:
         # Between the last stable offset and the high watermark lie open transactions. Offsets below need not be
         # records: compaction, aborted records, transaction markers.
         return stable < high or self._finds_record(committed, topic_partition, start)
+
+    def ends(self, topic_partition: TopicPartition) -> tuple[int, int]:
+        """The first offset that the broker still has, and the one that the next record will get.
+
+        Raises:
+            As `has_backlog`.
+        """
+        return self._watermarks(self._consumer("read_uncommitted"), topic_partition)
+
+    def partitions(self, topic: str) -> list[int]:
+        """The topic's partitions, as the cluster has them; none if it has no such topic.
+
+        Raises:
+            InfrastructureError: no answer in time.
+        """
+        from confluent_kafka import KafkaException
+
+        consumer = self._consumer("read_uncommitted")
+        try:
+            found = consumer.list_topics(topic, timeout=self._timeout_s).topics[topic]
+        except KafkaException as error:
+            consumer.poll(0)  # hands the reason to `_remember`
+            reason = f"{error.args[0].str()} (last: {self._last_error})"
+            raise InfrastructureError(f"Kafka at {self._servers} does not answer for {topic}: {reason}") from error
+        return sorted(found.partitions) if found.error is None else []
 
     def close(self) -> None:
         """Close what is open; the next question connects anew."""

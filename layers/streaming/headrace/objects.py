@@ -13,7 +13,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    GenericError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 from obstore.store import LocalStore, MemoryStore, S3Store
 
 from headrace.checkpoint import OutboxEntry
@@ -56,6 +62,35 @@ class ObjectStoreOutbox:
         with self._errors("read", key), _missing(key):
             return bytes(self._store.get(key).bytes())
 
+    def read_end(self, key: str, length: int) -> tuple[bytes, int]:
+        """The last bytes of the object, all of it if it is shorter, and its size: one request, for a file's footer.
+
+        Raises:
+            ObjectMissing: there is no such object.
+        """
+        with self._errors("read", key), _missing(key):
+            try:
+                found = self._store.get(key, options={"range": {"suffix": length}})
+            except GenericError:
+                if self._store.get(key).meta["size"]:
+                    raise
+                return b"", 0  # S3 refuses any range of an empty object
+            return bytes(found.bytes()), found.meta["size"]
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write the object unless there is one of that name; whether the object there is this one.
+
+        The bytes have to be unlike anybody else's: obstore repeats a request whose answer got lost, and then hears of
+        its own success as "exists already". An object that is still being written by another is not there yet: False.
+        """
+        with self._errors("create", key):
+            try:
+                self._store.put(key, data, mode="create", use_multipart=False)
+            except AlreadyExistsError:
+                return self._holds(key, data)
+        self._make_durable([key])
+        return True
+
     def publish(self, entries: Sequence[OutboxEntry]) -> None:
         """See `Outbox.publish`. The copies are made by the store: bytes come through here only to be compared.
 
@@ -89,6 +124,12 @@ class ObjectStoreOutbox:
             for key in keys:
                 with suppress(FileNotFoundError):
                     self._store.delete(key)
+
+    def _holds(self, key: str, data: bytes) -> bool:
+        try:
+            return self.read(key) == data
+        except ObjectMissing:
+            return False
 
     def _put(self, item: tuple[str, bytes]) -> None:
         key, data = item

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from headrace import event, lake
+from headrace import event, lake, ledger
 from headrace.checkpoint import Checkpoint, CheckpointKey, CheckpointStore, OutboxEntry
 from headrace.checksum import opened, sealed
 from headrace.errors import (
@@ -49,7 +49,11 @@ COMMIT_ATTEMPTS = 2
 _offset = attrgetter("offset")
 
 Totals = Counter[str]
-"""What a turn or a batch did: `applied`, `dead`, `late`, `skipped`, `gaps`, `conflicts`, `files`, `rows`."""
+"""What a turn or a batch did: `applied`, `dead`, `late`, `skipped`, `gaps`, `conflicts`, `ticks`, and what it wrote:
+`files` and `rows`, and per table `files.TABLE` and `rows.TABLE`."""
+
+GapPolicy = Literal["allow", "forbid"]
+"""Whether offsets may be missing: `forbid` makes one that is skipped over an error, `allow` counts it."""
 
 
 class Pipeline:
@@ -64,7 +68,7 @@ class Pipeline:
         *,
         application: str = "headrace",
         generation: str = "1",
-        gaps: Literal["allow", "forbid"] = "allow",
+        gaps: GapPolicy | Mapping[str, GapPolicy] = "allow",
         inline_state_bytes: int = INLINE_STATE_BYTES,
         inline_outbox_entries: int = INLINE_OUTBOX_ENTRIES,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
@@ -79,7 +83,7 @@ class Pipeline:
             outbox: where outputs are staged and published.
             application: of the deployment: part of the checkpoints' identity.
             generation: a new one starts from nothing, beside the old one's results.
-            gaps: `forbid` makes an offset that is skipped over an error; `allow` counts it.
+            gaps: for all topics, or by topic; topics that are not named allow them.
             inline_state_bytes: a larger snapshot is an object of its own.
             inline_outbox_entries: more outputs are listed in a staged manifest.
             clock_ms: wall clock, epoch milliseconds; only idleness is measured by it.
@@ -145,8 +149,8 @@ class Pipeline:
         self._checkpoints.clear_outbox(checkpoint.key, checkpoint.version)
         return checkpoint.published()
 
-    def tick(self, checkpoint: Checkpoint) -> bool:
-        """Close the open windows of a partition that is idle; whether there were any.
+    def tick(self, checkpoint: Checkpoint) -> Totals:
+        """Close the open windows of a partition that is idle; what that did, nothing if none was open.
 
         Args:
             checkpoint: as `recover` answered it: a commit must not replace an outbox that is not published.
@@ -158,11 +162,10 @@ class Pipeline:
             logic = self._logic(checkpoint)
         except ObjectMissing as error:
             newer = self._overtaken(checkpoint, error)
-            raise CommitConflict(f"{newer.key} is at version {newer.version}, its old snapshot is gone") from error
+            raise CommitConflict(f"{checkpoint.key} was committed meanwhile, as version {newer.version}") from error
         if not logic.tick():
-            return False
-        self._commit_and_publish(checkpoint, logic, (), Counter(ticks=1))
-        return True
+            return Counter()
+        return self._commit_and_publish(checkpoint, logic, (), Counter(ticks=1))
 
     def _turn(self, key: CheckpointKey, records: Sequence[Record], loaded: Checkpoint | None) -> Totals:
         checkpoint = loaded or _origin(key, records[0].offset)
@@ -175,11 +178,11 @@ class Pipeline:
                 logic = self._logic(checkpoint)  # 4
                 logic.apply(fresh)
                 facts = self._facts(checkpoint, fresh, logic)
-                written = self._commit_and_publish(checkpoint, logic, fresh, facts)  # 5, 6, 7
+                done = self._commit_and_publish(checkpoint, logic, fresh, facts)  # 5, 6, 7
             except (CommitConflict, ObjectMissing) as error:
                 checkpoint = self._overtaken(checkpoint, error)
             else:
-                return facts + written + Counter(skipped=len(records) - len(fresh), conflicts=conflicts)  # 8
+                return done + Counter(skipped=len(records) - len(fresh), conflicts=conflicts)  # 8
         return self._lost(records, checkpoint)
 
     def _overtaken(self, seen: Checkpoint, error: Exception) -> Checkpoint:
@@ -218,23 +221,29 @@ class Pipeline:
     def _facts(self, checkpoint: Checkpoint, fresh: Sequence[Record], logic: Logic) -> Totals:
         """What this turn adds to the books, apart from what it writes."""
         gaps = fresh[-1].offset + 1 - checkpoint.next_offset - len(fresh)
-        if gaps and self._gaps == "forbid":
+        if gaps and self._forbids_gaps(checkpoint.key.topic):
             raise OffsetGap(
-                f"{checkpoint.key}: {gaps} offset(s) missing from {checkpoint.next_offset} to {fresh[-1].offset}"
+                f"{checkpoint.key}: {gaps} offset(s) missing from {checkpoint.next_offset} to {fresh[-1].offset}, and "
+                "this topic's setting forbids gaps: records that expired unread are lost to this pipeline; allow gaps "
+                "for the topic to go on without them, or because it is compacted, transactional or filtered"
             )
         return Counter(applied=logic.applied, dead=logic.dead, late=logic.late, gaps=gaps)
+
+    def _forbids_gaps(self, topic: str) -> bool:
+        return (self._gaps if isinstance(self._gaps, str) else self._gaps.get(topic)) == "forbid"
 
     def _commit_and_publish(
         self, checkpoint: Checkpoint, logic: Logic, fresh: Sequence[Record], facts: Totals
     ) -> Totals:
-        effects = self._effects(checkpoint, logic)
+        next_offset = fresh[-1].offset + 1 if fresh else checkpoint.next_offset
+        effects = self._effects(checkpoint, logic, next_offset, facts)
         if effects.objects:
             # 5: immutable from here on. A turn never deletes them, whatever becomes of its commit.
             self._outbox.stage(effects.objects)
         committed = msgspec.structs.replace(
             checkpoint,
             version=checkpoint.version + 1,
-            next_offset=fresh[-1].offset + 1 if fresh else checkpoint.next_offset,
+            next_offset=next_offset,
             committed_at_ms=max(checkpoint.committed_at_ms, self._clock_ms()),
             max_timestamp_ms=max(checkpoint.max_timestamp_ms, *(record.timestamp_ms for record in fresh), -1),
             fingerprint=self._topology_of(checkpoint.key.topic).fingerprint(),
@@ -244,21 +253,25 @@ class Pipeline:
             state_key=effects.state_key,
             outbox=effects.outbox,
             outbox_manifest=effects.manifest,
-            totals=dict(Counter(checkpoint.totals) + facts + effects.totals),
+            totals=dict(effects.booked.totals),
         )
         self._checkpoints.commit(committed, expected_version=checkpoint.version)  # 6: the only commit point
         self.recover(committed)  # 7
-        return Counter(files=effects.totals["files"], rows=effects.totals["rows"])
+        return Counter(effects.booked.added)
 
-    def _effects(self, checkpoint: Checkpoint, logic: Logic) -> "_Effects":
-        effects = _Effects(state=None if (state := logic.snapshot()) is None else sealed(state))
+    def _effects(self, checkpoint: Checkpoint, logic: Logic, next_offset: int, facts: Totals) -> "_Effects":
+        parts = [part for rows in logic.rows for part in lake.split(rows)]
+        files = [(part.table, part.rows) for part in parts]
+        booked = _booked(checkpoint, next_offset, facts + ledger.written(files))
+        state = logic.snapshot()
+        effects = _Effects(booked, state=None if state is None else sealed(state))
         attempt = f"{STAGING}/{self._new_id()}"
         entries = []
-        for number, file in enumerate(file for rows in logic.rows for file in lake.files(rows)):
-            entry = OutboxEntry(f"{attempt}/{number}", self._final_key(checkpoint, number, file))
+        for part, page in zip(parts, ledger.pages(booked, files), strict=True):
+            file = lake.encode(part, page.metadata())
+            entry = OutboxEntry(f"{attempt}/{page.number}", self._final_key(checkpoint, page.number, file))
             entries.append(entry)
             effects.objects[entry.staged_key] = file.content
-            effects.totals.update({"files": 1, "rows": file.rows, f"rows.{file.table}": file.rows})
         if len(entries) > self._inline_outbox_entries:
             effects.manifest = f"{attempt}/manifest"
             effects.objects[effects.manifest] = sealed(msgspec.json.encode(entries))
@@ -294,12 +307,12 @@ class Pipeline:
 class _Effects(msgspec.Struct):
     """What a commit is about to make true."""
 
+    booked: ledger.Commit
     state: bytes | None
     state_key: str | None = None
     outbox: tuple[OutboxEntry, ...] = ()
     manifest: str | None = None
     objects: dict[str, bytes] = msgspec.field(default_factory=dict)
-    totals: Totals = msgspec.field(default_factory=Counter)
 
 
 def read_manifest(outbox: Outbox, key: str) -> Sequence[OutboxEntry]:
@@ -320,6 +333,18 @@ def _origin(key: CheckpointKey, offset: int) -> Checkpoint:
     """The checkpoint before the first commit: version 0, which no store holds."""
     return Checkpoint(
         key, 0, base_offset=offset, next_offset=offset, committed_at_ms=0, max_timestamp_ms=-1, fingerprint=""
+    )
+
+
+def _booked(checkpoint: Checkpoint, next_offset: int, added: Totals) -> ledger.Commit:
+    """The next commit's line in the books."""
+    return ledger.Commit(
+        *checkpoint.key[1:],
+        version=checkpoint.version + 1,
+        first_offset=checkpoint.next_offset,
+        next_offset=next_offset,
+        added=dict(added),
+        totals=dict(Counter(checkpoint.totals) + added),
     )
 
 

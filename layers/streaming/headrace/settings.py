@@ -18,7 +18,10 @@ MAX_DURATION_MS = 366 * 24 * 3_600_000
 """The longest duration that is believed; more is a mistake in the unit."""
 
 CODEC_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=(raw|log|json:\w[\w.-]*\.avsc)", re.ASCII)
+GAPS_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=(allow|forbid)")
 HOST_AND_PORT = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}"
+
+GapPolicy = Literal["allow", "forbid"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,8 +43,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """HEADRACE_MAX_SKEW_MS: an event time further past its Kafka timestamp is a dead letter."""
     session_gap_ms: int = 1_800_000
     """HEADRACE_SESSION_GAP_MS: the silence after which a session has ended."""
-    gaps: Literal["allow", "forbid"] = "allow"
-    """HEADRACE_GAPS: whether offsets may be missing (compaction, transactions, filters)."""
+    gaps: GapPolicy | Mapping[str, GapPolicy] = "allow"
+    """HEADRACE_GAPS: whether offsets may be missing (compaction, transactions, filters), for all topics or by topic;
+    topics that are not named may have gaps."""
     landing_codecs: Mapping[str, str] = msgspec.field(default_factory=dict)
     """HEADRACE_LANDING_CODECS: topic to `json:FILE.avsc`, `log` or `raw`; others land as raw bytes."""
     idle_timeout_ms: int = 300_000
@@ -110,12 +114,19 @@ def _duration_ms(least: int) -> tuple[Callable[[str], int], str]:
     return parse, f"a whole number of milliseconds from {least} to {MAX_DURATION_MS}"
 
 
-def _codecs(text: str) -> Mapping[str, str]:
-    matches = [CODEC_OF_TOPIC.fullmatch(part.strip()) for part in text.split(",")]
-    codecs = {match[1]: match[2] for match in matches if match}
-    if len(codecs) != len(matches):
-        raise ValueError(text)
-    return codecs
+def _by_topic(pattern: re.Pattern[str]) -> Callable[[str], Mapping[str, str]]:
+    def parse(text: str) -> Mapping[str, str]:
+        matches = [pattern.fullmatch(part.strip()) for part in text.split(",")]
+        values = {match[1]: match[2] for match in matches if match}
+        if len(values) != len(matches):
+            raise ValueError(text)
+        return values
+
+    return parse
+
+
+def _gaps(text: str) -> str | Mapping[str, str]:
+    return text if text in {"allow", "forbid"} else _by_topic(GAPS_OF_TOPIC)(text)
 
 
 _FIELDS: Mapping[str, tuple[Callable[[str], object], str]] = {
@@ -133,8 +144,11 @@ _FIELDS: Mapping[str, tuple[Callable[[str], object], str]] = {
     "allowed_lateness_ms": _duration_ms(0),
     "max_skew_ms": _duration_ms(0),
     "session_gap_ms": _duration_ms(1),
-    "gaps": (_matching("allow|forbid"), "allow or forbid"),
-    "landing_codecs": (_codecs, "TOPIC=CODEC,… with each topic once and the codecs json:FILE.avsc, log, raw"),
+    "gaps": (_gaps, "allow, forbid or TOPIC=forbid,TOPIC=allow,… with each topic once"),
+    "landing_codecs": (
+        _by_topic(CODEC_OF_TOPIC),
+        "TOPIC=CODEC,… with each topic once and the codecs json:FILE.avsc, log, raw",
+    ),
     "idle_timeout_ms": _duration_ms(1),
     "drain": (_matching("true|false"), "true or false"),
     "bootstrap_servers": (_matching(rf"{HOST_AND_PORT}(,{HOST_AND_PORT})*"), "HOST:PORT[,HOST:PORT…]"),

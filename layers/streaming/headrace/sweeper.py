@@ -6,6 +6,7 @@ tick, which is a commit like any other. Closing by wall clock during a backlog w
 several.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -13,7 +14,7 @@ import msgspec
 
 from headrace.checkpoint import Checkpoint, CheckpointCatalog
 from headrace.errors import CheckpointCorrupt, ClockSkew, CommitConflict, ConfigurationError
-from headrace.pipeline import Pipeline
+from headrace.pipeline import Pipeline, Totals
 from headrace.records import TopicPartition
 
 MAX_CLOCK_SKEW_MS = 900_000
@@ -40,10 +41,12 @@ class Sweep(msgspec.Struct):
     """Had outputs that were committed and not published; now they are."""
     ticked: int = 0
     """Were idle; their windows are closed."""
+    written: dict[str, Totals] = msgspec.field(default_factory=dict)
+    """Pipeline to what its ticks added to the books."""
     overtaken: int = 0
     """Turned out not to be idle: an invocation committed meanwhile."""
-    unbalanced: list[str] = msgspec.field(default_factory=list)
-    """Checkpoints whose books do not add up: some offset is not accounted for."""
+    unbalanced: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    """Checkpoint to what in its books does not add up."""
     oldest_outbox_ms: int = 0
     """How long the oldest pending outbox had been waiting."""
     failures: dict[str, Exception] = msgspec.field(default_factory=dict)
@@ -104,14 +107,15 @@ class Sweeper:
         pipeline = self._pipelines.get(checkpoint.key.pipeline)
         if pipeline is None:
             raise ConfigurationError(f"no pipeline is called {checkpoint.key.pipeline!r} in this deployment")
-        if not checkpoint.balanced:
-            sweep.unbalanced.append(str(checkpoint.key))
+        if imbalances := checkpoint.imbalances():
+            sweep.unbalanced[str(checkpoint.key)] = imbalances
         if checkpoint.pending:
             sweep.oldest_outbox_ms = max(sweep.oldest_outbox_ms, now_ms - checkpoint.committed_at_ms)
             checkpoint = pipeline.recover(checkpoint)  # before a tick may replace the outbox
             sweep.recovered += 1
-        if self._is_idle(checkpoint, now_ms) and pipeline.tick(checkpoint):
+        if self._is_idle(checkpoint, now_ms) and (done := pipeline.tick(checkpoint)):
             sweep.ticked += 1
+            sweep.written.setdefault(pipeline.name, Counter()).update(done)
 
     def _is_idle(self, checkpoint: Checkpoint, now_ms: int) -> bool:
         if checkpoint.open_until_ms is None or _silence_ms(checkpoint, now_ms) < self._idle_timeout_ms:

@@ -8,6 +8,7 @@ from itertools import count
 import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
+from confluent_kafka.admin import AdminClient
 
 from headrace_cli.kafka.distribution import missing_tools
 from headrace_cli.kafka.server import KafkaServer
@@ -66,6 +67,18 @@ def produce(producer):
         assert producer.flush(10) == 0
 
     return send
+
+
+@pytest.fixture
+def delete_before(server):
+    """Return a function that deletes what partition 0 has before an offset."""
+    admin = AdminClient({"bootstrap.servers": server.bootstrap_servers, "log_level": 2})
+
+    def delete(topic, offset):
+        for answer in admin.delete_records([KafkaPartition(topic, 0, offset)]).values():
+            assert answer.result(10).low_watermark == offset
+
+    return delete
 
 
 class Recorder:

@@ -1,25 +1,12 @@
 """Topics that no longer begin at offset 0."""
 
 import pytest
-from confluent_kafka import TopicPartition as KafkaPartition
-from confluent_kafka.admin import AdminClient
 
 from headrace.kafka import KafkaLog
 from headrace.records import TopicPartition
 from kafka_esm import OffsetLostError
 
 from .conftest import Recorder
-
-
-@pytest.fixture
-def delete_before(server):
-    admin = AdminClient({"bootstrap.servers": server.bootstrap_servers, "log_level": 2})
-
-    def delete(topic, offset):
-        for answer in admin.delete_records([KafkaPartition(topic, 0, offset)]).values():
-            assert answer.result(10).low_watermark == offset
-
-    return delete
 
 
 def test_a_new_group_starts_at_the_earliest_record_there_is(

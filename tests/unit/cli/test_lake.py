@@ -9,7 +9,18 @@ import pytest
 from arro3.core import Array, DataType, Field, RecordBatch, Table
 from arro3.io import write_parquet
 
-from headrace.lake import HOUR_MS, RECORD_FIELDS, TIMESTAMP, LakeTable, Rows, column, files, final_key, record_columns
+from headrace.lake import (
+    HOUR_MS,
+    RECORD_FIELDS,
+    TIMESTAMP,
+    LakeTable,
+    Rows,
+    column,
+    encode,
+    final_key,
+    record_columns,
+    split,
+)
 from headrace.outbox import MemoryOutbox
 from headrace.records import Record
 from headrace_cli.errors import CommandError, OptionError
@@ -41,7 +52,7 @@ def published(table, offsets, *, hour=0, version=1):
     place = {"pipeline": "landing", "generation": "1", "topic": "clicks", "partition": 0, "version": version}
     return {
         final_key(file, number=number, **place): file.content
-        for number, file in enumerate(files(Rows(table, times_ms, columns)))
+        for number, file in enumerate(encode(part, {}) for part in split(Rows(table, times_ms, columns)))
     }
 
 

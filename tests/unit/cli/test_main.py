@@ -18,9 +18,14 @@ from headrace_cli.errors import CommandError, OptionError
 from headrace_cli.main import run
 
 HEADRACE = Path(sys.executable).with_name("headrace")
-COMMANDS = ["demo", "events", "generation", "kafka", "lake", "produce"]
+COMMANDS = ["audit", "dead", "demo", "events", "generation", "kafka", "lake", "produce"]
 # The commands with tests of their own are not here.
 WITH_EXAMPLES = [
+    ["audit"],
+    ["dead"],
+    ["dead", "list"],
+    ["dead", "show"],
+    ["dead", "redrive"],
     ["events"],
     *(["generation", *name] for name in ([], ["show"], ["drain"], ["new"])),
     ["lake"],

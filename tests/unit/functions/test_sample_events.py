@@ -51,7 +51,7 @@ def invoked(name):
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     tables = {}
     for line in lines:
-        if "table" in line:
+        if "row" in line:
             tables.setdefault(line["table"], []).append(line["row"])
     return lines[-1]["answer"], tables
 

@@ -23,8 +23,8 @@ LIBRARY = ROOT / "layers" / "streaming" / "headrace"
 RINGS = {
     0: {"errors", "records"},
     1: {
-        *("aggregates", "checksum", "codec", "event", "event_time", "json_object", "lake", "log_fields", "logs"),
-        *("schema", "watermark", "windows"),
+        *("aggregates", "checksum", "codec", "event", "event_time", "json_object", "lake", "ledger", "log_fields"),
+        *("logs", "schema", "watermark", "windows"),
     },
     2: {"checkpoint", "operators", "outbox", "sessions", "topology", "tumbling", "windowed"},
     3: {"janitor", "pipeline", "sweeper"},

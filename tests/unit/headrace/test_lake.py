@@ -90,6 +90,11 @@ def test_a_value_that_does_not_fit_is_an_error_not_another_value(arrow_type, val
         lake.column([value], arrow_type)
 
 
+def encoded(rows, metadata=None):
+    """The files that the rows become."""
+    return [lake.encode(part, metadata or {}) for part in lake.split(rows)]
+
+
 def read_back(content):
     return pq.read_table(io.BytesIO(content))
 
@@ -98,7 +103,7 @@ def of_hours(*times_ms):
     """Files of rows that hold their own place and time."""
     fields = (Field("place", DataType.int32(), nullable=False), Field("time_ms", DataType.int64(), nullable=False))
     columns = [lake.column([*range(len(times_ms))], DataType.int32()), lake.column([*times_ms], DataType.int64())]
-    return list(lake.files(Rows(LakeTable("hours", fields, complete=True), times_ms, columns)))
+    return encoded(Rows(LakeTable("hours", fields, complete=True), times_ms, columns))
 
 
 def test_each_hour_has_one_file_and_rows_stay_in_order():
@@ -151,7 +156,7 @@ def test_every_row_is_in_the_file_of_its_hour_once(times_ms):
 @pytest.mark.parametrize(("complete", "rows"), [(True, b"complete"), (False, b"partial")])
 def test_a_file_is_zstd_and_says_whether_its_rows_are_complete(complete, rows):
     table = LakeTable("t", (Field("a", DataType.string(), nullable=False),), complete)
-    (file,) = lake.files(Rows(table, [0, 0], [lake.column(["a", "a"], DataType.string())]))
+    (file,) = encoded(Rows(table, [0, 0], [lake.column(["a", "a"], DataType.string())]))
     parquet = pq.ParquetFile(io.BytesIO(file.content))
     assert parquet.metadata.row_group(0).column(0).compression == "ZSTD"
     assert parquet.schema_arrow.metadata[b"headrace.rows"] == rows
@@ -199,7 +204,7 @@ def as_read(row):
 
 def in_one_file(rows, times_ms):
     columns = [lake.column([row[name] for row in rows], arrow_type) for name, (arrow_type, _, _) in TYPES.items()]
-    return list(lake.files(Rows(ALL_TYPES, times_ms, columns)))
+    return encoded(Rows(ALL_TYPES, times_ms, columns))
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +275,7 @@ READ_RECORDS = [
 
 def test_a_row_says_where_it_came_from(duck, scratch):
     table = LakeTable("records", tuple(lake.RECORD_FIELDS), complete=True)
-    (file,) = lake.files(Rows(table, [0, 1, 2], lake.record_columns(RECORDS)))
+    (file,) = encoded(Rows(table, [0, 1, 2], lake.record_columns(RECORDS)))
     assert read_back(file.content).to_pylist() == READ_RECORDS
     scratch.write_bytes(file.content)
     assert rows_in_duckdb(duck, scratch) == READ_RECORDS
@@ -358,6 +363,45 @@ def test_a_key_tells_which_commit_it_is_of(identity):
     assert {"generation": generation, "topic": topic} | dict(
         zip(("partition", "version", "number"), map(int, numbers), strict=True)
     ) == identity
+
+
+@settings(deadline=None)
+@given(identity=IDENTITY, hour=st.integers(MIN_TIME_MS // HOUR_MS, MAX_TIME_MS // HOUR_MS), folders=st.booleans())
+def test_a_key_is_read_back_into_all_that_it_was_made_of(identity, hour, folders):
+    table = "a/b" if folders else "clicks"
+    key = final_key(**identity, file=LakeFile(table, hour * HOUR_MS, b"", 0))
+    assert lake.read_final_key(key) == lake.FileName(pipeline="p", table=table, hour_ms=hour * HOUR_MS, **identity)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "lake/p/t/date=2024-03-13/hour=12/1-clicks-0-1-0.csv",
+        "lake/p/t/date=2024-03-13/hour=24/1-clicks-0-1-0.parquet",
+        "lake/p/t/date=2024-02-30/hour=12/1-clicks-0-1-0.parquet",
+        "lake/p/t/date=2024-03-13/hour=12/1-clicks-0-01-0.parquet",
+        "lake/p/t/date=2024-03-13/hour=12/1-clicks-0-\u0661-0.parquet",
+        "lake/p/t/date=2024-03-13/hour=12/X-clicks-0-1-0.parquet",
+        "lake/p/t/date=2024-03-13/hour=12/x/1-clicks-0-1-0.parquet",
+        "lake/p/date=2024-03-13/hour=12/1-clicks-0-1-0.parquet",
+        "lake/p/t/date=2024-03-13/hour=12/1-cli#cks-0-1-0.parquet",
+        "lake/p/t/date=2024-03-13/hour=12/1-clicks-0-9999999999999999999-0.parquet",
+        "lake/p/t/date=2024-03-13/hour=12/x.parquet",
+        "staging/0/0",
+        "",
+    ],
+)
+def test_a_key_that_no_file_gets_is_nobodys(key):
+    assert lake.read_final_key(key) is None
+
+
+def test_metadata_is_the_footers_and_not_the_schemas():
+    table = LakeTable("t", (Field("a", DataType.string(), nullable=False),), complete=True)
+    rows = Rows(table, [0], [lake.column(["a"], DataType.string())])
+    (plain,), (marked,) = encoded(rows), encoded(rows, {"x": "y"})
+    parquet = pq.ParquetFile(io.BytesIO(marked.content))
+    assert parquet.metadata.metadata[b"x"] == b"y"
+    assert parquet.schema_arrow.equals(pq.ParquetFile(io.BytesIO(plain.content)).schema_arrow, check_metadata=True)
 
 
 def test_single_precision_is_the_columns():

@@ -7,24 +7,25 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from obstore.store import LocalStore, MemoryStore
 
 from headrace import objects
 from headrace.checkpoint import OutboxEntry
-from headrace.errors import ConfigurationError, InfrastructureError, InvariantError
+from headrace.errors import ConfigurationError, InfrastructureError, InvariantError, ObjectMissing
 from headrace.objects import ObjectStoreOutbox, open_lake
 
 PUBLISH = [OutboxEntry("staging/a", "lake/a")]
 
 
 class FakeS3(BaseHTTPRequestHandler):
-    """Answers every request with the server's `answer`: (status, body)."""
+    """Answers requests with the server's `answers` in turn, and then with its `answer`: (status, body)."""
 
     protocol_version = "HTTP/1.1"
 
     def do_PUT(self):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.requests.append(self.path)
-        status, body = self.server.answer
+        status, body = next(self.server.answers, self.server.answer)
         self.send_response(status)
         self.send_header("ETag", '"x"')
         self.send_header("Content-Length", str(len(body)))
@@ -45,7 +46,7 @@ class FakeS3(BaseHTTPRequestHandler):
 @pytest.fixture
 def fake_s3(monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), FakeS3)
-    server.requests = []
+    server.requests, server.answers, server.answer = [], iter(()), (200, b"")
     server.look = 404
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
@@ -217,3 +218,45 @@ def test_what_a_folder_staged_and_published_is_on_the_disk(tmp_path, monkeypatch
     synced.clear()
     lake.publish(PUBLISH)
     assert synced == {str(tmp_path / part) for part in ("lake/a", "lake", "")}
+
+
+class TestCreate:
+    """The one write that is refused where there is an object."""
+
+    @pytest.fixture(params=["memory", "folder"])
+    def store(self, request, tmp_path):
+        return ObjectStoreOutbox(MemoryStore()) if request.param == "memory" else open_lake(f"file:{tmp_path}")
+
+    def test_the_first_one_stays_and_is_the_only_one_to_succeed(self, store):
+        assert store.create("redriven/0", b"mine") is True
+        assert store.create("redriven/0", b"yours") is False
+        assert store.read("redriven/0") == b"mine"
+
+    def test_success_whose_answer_got_lost_is_success(self, fake_s3):
+        """The client repeats the request by itself and hears that the object exists: it is its own."""
+        fake_s3.answers = iter([(500, b""), (412, b""), (200, b"mine"), (412, b""), (200, b"yours")])
+        lake = open_lake("s3://bucket")
+        assert lake.create("redriven/0", b"mine") is True
+        assert lake.create("redriven/0", b"mine") is False
+
+    def test_an_object_that_is_only_being_written_by_another_is_not_ours(self, fake_s3):
+        fake_s3.answers = iter([(409, b""), (404, b"")])
+        assert open_lake("s3://bucket").create("redriven/0", b"mine") is False
+
+    def test_a_store_that_fails_says_so(self, fake_s3):
+        fake_s3.answers = iter([(403, b"")])
+        with pytest.raises(ConfigurationError, match="cannot create redriven/0"):
+            open_lake("s3://bucket").create("redriven/0", b"mine")
+
+
+@pytest.mark.parametrize("store", ["memory", "folder"])
+@pytest.mark.parametrize(
+    ("length", "end"), [(1, b"9"), (4, b"6789"), (10, b"0123456789"), (11, b"0123456789"), (10**9, b"0123456789")]
+)
+def test_the_end_of_an_object_is_read_without_its_beginning(tmp_path, store, length, end):
+    outbox = ObjectStoreOutbox(MemoryStore() if store == "memory" else LocalStore(tmp_path))
+    outbox.stage({"a": b"0123456789", "empty": b""})
+    assert outbox.read_end("a", length) == (end, 10)
+    assert outbox.read_end("empty", length) == (b"", 0)
+    with pytest.raises(ObjectMissing):
+        outbox.read_end("none", length)

@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from typing import Any
 
 import msgspec
 import pytest
@@ -155,7 +156,7 @@ def test_a_recreated_topic_is_not_skipped() -> None:
     assert isinstance(error, TopicRecreated)
 
 
-def test_a_gap_is_counted_or_refused() -> None:
+def test_a_gap_is_counted() -> None:
     gapped = [hit(5, 41), hit(8, 80)]
     world = World()
     deliver(world.process(), FIRST)
@@ -164,12 +165,32 @@ def test_a_gap_is_counted_or_refused() -> None:
     assert world.checkpoint().next_offset - world.checkpoint().base_offset == (
         totals["applied"] + totals["dead"] + totals["gaps"]
     )
+
+
+@pytest.mark.parametrize(
+    ("gaps", "refused"),
+    [
+        ("forbid", True),
+        ({"hits": "forbid"}, True),
+        ({"hits": "allow", "other": "forbid"}, False),
+        ({"other": "forbid"}, False),
+        ({}, False),
+    ],
+)
+def test_gaps_are_forbidden_for_all_topics_or_by_topic(gaps: Any, refused: bool) -> None:
     world = World()
     deliver(world.process(), FIRST)
+    gapped = [hit(5, 41), hit(8, 80)]
+    if not refused:
+        assert deliver(world.process(gaps=gaps), gapped)["gaps"] == 2
+        return
     with pytest.raises(PartitionsFailed) as caught:
-        deliver(world.process(gaps="forbid"), gapped)
+        deliver(world.process(gaps=gaps), gapped)
     (error,) = caught.value.failures.values()
     assert isinstance(error, OffsetGap)
+    assert "2 offset(s) missing from 5 to 8" in str(error)
+    assert "allow gaps for the topic" in str(error)
+    assert world.checkpoint().next_offset == 5
 
 
 def test_an_offset_that_comes_twice_in_one_batch_is_applied_once() -> None:

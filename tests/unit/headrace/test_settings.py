@@ -65,6 +65,11 @@ def test_every_variable_is_read():
     assert not settings.dry_run
 
 
+def test_gaps_are_decided_for_all_topics_or_by_topic():
+    assert of(GAPS="forbid").gaps == "forbid"
+    assert of(GAPS="clicks=forbid, web.logs_v-1=allow").gaps == {"clicks": "forbid", "web.logs_v-1": "allow"}
+
+
 def test_an_empty_variable_counts_as_unset():
     assert of(GENERATION="", SESSION_GAP_MS="", LANDING_CODECS="", LAKE="") == Settings()
 
@@ -99,7 +104,12 @@ def test_other_variables_are_not_looked_at():
         ("MAX_SKEW_MS", str(MAX_DURATION_MS + 1), str(MAX_DURATION_MS)),
         ("SESSION_GAP_MS", "0", "from 1 to"),
         ("IDLE_TIMEOUT_MS", "0", "from 1 to"),
-        ("GAPS", "Allow", "allow or forbid"),
+        ("GAPS", "Allow", "allow, forbid or TOPIC=forbid"),
+        ("GAPS", "clicks", "allow, forbid or TOPIC=forbid"),
+        ("GAPS", "clicks=forbid,", "allow, forbid or TOPIC=forbid"),
+        ("GAPS", "clicks=never", "allow, forbid or TOPIC=forbid"),
+        ("GAPS", "clicks=forbid,clicks=allow", "each topic once"),
+        ("GAPS", "a/b=forbid", "allow, forbid or TOPIC=forbid"),
         ("LANDING_CODECS", "clicks", "TOPIC=CODEC"),
         ("LANDING_CODECS", "clicks=", "TOPIC=CODEC"),
         ("LANDING_CODECS", "clicks=json", "json:FILE.avsc"),

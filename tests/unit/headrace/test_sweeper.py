@@ -164,11 +164,12 @@ def test_a_failure_of_one_partition_stops_none_of_the_others() -> None:
 def test_books_that_do_not_add_up_are_named() -> None:
     world = World()
     deliver(world.process(), FIRST)
-    assert sweep(world, now_ms=0, end_offset=9).unbalanced == []
+    assert sweep(world, now_ms=0, end_offset=9).unbalanced == {}
     stored = world.checkpoint()
     wrong = msgspec.structs.replace(stored, version=2, totals=stored.totals | {"applied": 3})
     world.checkpoints.commit(wrong, expected_version=1)
-    assert sweep(world, now_ms=0, end_offset=9).unbalanced == ["headrace#p#1#hits-0"]
+    (found,) = sweep(world, now_ms=0, end_offset=9).unbalanced.items()
+    assert found == ("headrace#p#1#hits-0", ["offsets passed, and applied + dead + gaps: 5 is not 4"])
 
 
 def test_a_checkpoint_of_an_unknown_pipeline_is_a_failure_not_a_crash() -> None:

@@ -1,0 +1,1 @@
+"""Dead letters and late rows, from the lake back to a topic."""
