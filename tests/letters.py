@@ -43,6 +43,7 @@ def publish(
 ) -> list[str]:
     """Write the rows as one commit of that version; the keys."""
     place = {"pipeline": pipeline, "generation": generation, "topic": topic, "partition": partition, "version": version}
-    files = {lake.final_key(file, **place, number=n): file.content for n, file in enumerate(lake.files(rows))}
+    encoded = [lake.encode(part, {}) for part in lake.split(rows)]
+    files = {lake.final_key(file, **place, number=n): file.content for n, file in enumerate(encoded)}
     objects.stage(files)
     return list(files)

@@ -28,6 +28,8 @@ MANIFEST_HOURS = 103
 """A file per hour and table: more than the 100 that a checkpoint lists itself."""
 STATE_KEYS = 400
 """Their open windows are more than the 4096 bytes that a checkpoint holds itself."""
+LOG_ENDS = {0: STATE_KEYS + 3, 1: MANIFEST_HOURS, 2: 3}
+"""Records in each partition of the broker: a log that ends before its checkpoint would be another topic's."""
 SCHEDULED: dict[str, Any] = {}
 
 
@@ -128,7 +130,9 @@ def recorded() -> tuple[Call, ...]:
     producer = Producer({"test.mock.num.brokers": 1, "log_level": 0})
     (broker,) = producer.list_topics(timeout=10).brokers.values()
     for topic in set(TOPIC_OF.values()):
-        producer.produce(topic, b"makes the mock broker's topic", partition=0)
+        for partition, count in LOG_ENDS.items():
+            for _ in range(count):
+                producer.produce(topic, b"delivered before", partition=partition)
     assert producer.flush(10) == 0
     account = Account(f"{broker.host}:{broker.port}")
     with ExitStack() as stack:

@@ -573,4 +573,4 @@ class TestCommand:
         next(folder.glob("checkpoints/**/*.msgpack")).write_bytes(b"x")
         assert run(["audit", str(folder)]) == 1
         (line,) = capsys.readouterr().err.splitlines()
-        assert "is not a checkpoint" in line
+        assert "0.msgpack" in line
