@@ -83,7 +83,7 @@ def _all(options: argparse.Namespace) -> "Findings":
 
     findings = Findings()
     processes = 1 if options.without else options.processes
-    for chunk in run(options.seed0, options.seeds, processes, 1 if options.first else CHUNK):
+    for chunk in run(options.seed0, options.seeds, processes, CHUNK // 5 if options.first else CHUNK):
         findings += chunk
         if sys.stderr.isatty():
             done = f"{findings.schedules} of {options.seeds} schedules, {len(findings.differences)} differ"

@@ -102,9 +102,10 @@ def _in_a_process(guard: Guard, schedules: int, *, told: bool) -> Exposed:
         found = json.loads(done.stdout)
     except ValueError:
         raise RuntimeError(f"{guard.name}: {done.stderr.strip()[-500:]}") from None
-    for seed, differences in found["differences"].items():
-        return Exposed(guard, int(seed) + 1, differences[0], found["stories"].get(seed, []))
-    return Exposed(guard, None, "", [])
+    if not found["differences"]:
+        return Exposed(guard, None, "", [])
+    first = min(found["differences"], key=int)
+    return Exposed(guard, int(first) + 1, found["differences"][first][0], found["stories"].get(first, []))
 
 
 def _line(exposed: Exposed) -> str:

@@ -167,7 +167,7 @@ class Simulation:
     def _actions(self) -> list[tuple[int, Callable[[], None]]]:
         """What the scheduler can do, and how often of 200 times; the first is the harmless one."""
         return [
-            (132, self._go_on),
+            (131, self._go_on),
             (20, self._deliver_something),
             (12, self._give_up_on_one),
             (10, self._start_sweep),
@@ -178,7 +178,7 @@ class Simulation:
             (2, self._vandal),
             (2, self._bring_about_the_ending),
             (1, self._deliver_nothing),
-            (1, self._days_pass),
+            (2, self._days_pass),
         ]
 
     def _go_on(self) -> None:
@@ -336,8 +336,9 @@ class Simulation:
             older_than_ms = self.now_ms - EXPIRY_DAYS * DAY_MS
             self.inner.delete(list(self.inner.keys(f"{STAGING}/", older_than_ms=older_than_ms)))
             self.calls.story.append(f"what was staged more than {EXPIRY_DAYS} days ago expires")
-        elif self.choices.chance(50):
-            self._start_janitor()
+        else:
+            for _ in range(self.choices.below(3)):
+                self._start_janitor()
 
     def _rewind(self) -> None:
         lane = self.choices.among(self.lanes)
