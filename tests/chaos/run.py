@@ -65,7 +65,7 @@ def _run(options: argparse.Namespace) -> int:
     findings = _all(options)
     seconds = time.monotonic() - started_s
     complaints = _complaints(findings)
-    told = [] if options.untold else sorted(findings.differences)[:STORIES]
+    told = [] if options.untold else sorted(findings.differences)[: 1 if options.first else STORIES]
     stories = {seed: story(seed) for seed in told}
     if options.json:
         print(json.dumps(_as_json(findings, complaints, stories, seconds)))

@@ -10,12 +10,21 @@ from confluent_kafka import Producer
 from headrace.kafka import KafkaLog
 from headrace.records import TopicPartition
 
-from .conftest import Recorder
+from .conftest import Recorder, eventually
 
 
 @pytest.fixture
-def transaction(server, new_topic):
-    """Return a function that writes values in one transaction to the topic, and commits it or not."""
+def log(server):
+    with KafkaLog(server.bootstrap_servers, "plaintext") as log:
+        yield log
+
+
+@pytest.fixture
+def transaction(server, new_topic, log):
+    """Return a function that writes values in one transaction to the topic, and commits it or not.
+
+    Kafka answers the end of a transaction before its marker is in the log: the function waits for that.
+    """
     topic = new_topic()
     producer = Producer(
         {"bootstrap.servers": server.bootstrap_servers, "transactional.id": f"of-{topic}", "log_level": 2}
@@ -27,21 +36,21 @@ def transaction(server, new_topic):
         for value in values:
             producer.produce(topic, value, partition=0)
         assert producer.flush(10) == 0
+        write.offsets += len(values)
         if end == "commit":
-            producer.commit_transaction(10)
+            finish(producer.commit_transaction)
         elif end == "abort":
-            producer.abort_transaction(10)
+            finish(producer.abort_transaction)
 
-    write.topic = topic
-    write.abort = lambda: producer.abort_transaction(10)
+    def finish(by):
+        by(10)
+        write.offsets += 1
+        eventually(lambda: log.ends(TopicPartition(topic, 0))[1] == write.offsets)
+
+    write.topic, write.offsets = topic, 0
+    write.abort = lambda: finish(producer.abort_transaction)
     yield write
     producer.close()
-
-
-@pytest.fixture
-def log(server):
-    with KafkaLog(server.bootstrap_servers, "plaintext") as log:
-        yield log
 
 
 def test_only_committed_records_are_delivered_with_gaps_between_their_offsets(transaction, mapping, emulate, committed):
