@@ -38,10 +38,10 @@ test: setup build-host ## Run all tests (a file at a time on up to four processo
 SEEDS ?= 500
 SEED0 ?= 0
 chaos: setup ## Run the pipeline through SEEDS seeded schedules of failures, from seed SEED0 on
-	@cd tests && ../$(BIN)/python -m chaos.run --seeds '$(SEEDS)' --seed0 '$(SEED0)' $(if $(WITHOUT),--without '$(WITHOUT)')
+	@PYTHONPATH=tests $(BIN)/python -m chaos.run --seeds '$(SEEDS)' --seed0 '$(SEED0)' $(if $(WITHOUT),--without '$(WITHOUT)')
 
 chaos-guards: setup ## Leave out each clause of the protocol in turn: how many schedules until that shows
-	@cd tests && ../$(BIN)/python -m chaos.run_guards
+	@PYTHONPATH=tests $(BIN)/python -m chaos.run_guards
 
 chaos-real: setup ## Break the application on real parts, MINUTES=5 SEED=0 BROKERS=1 (or 3); needs Java and Maven
 	@PYTHONPATH=tests $(BIN)/python -m chaos.real \
