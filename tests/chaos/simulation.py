@@ -60,6 +60,8 @@ class Plan(NamedTuple):
     inline_outbox_entries: int
     gaps: Literal["allow", "forbid"]
     fault_percent: float
+    audited: bool
+    """Whether `headrace audit` looks at what came out: at every file, which takes as long as all the rest."""
     ending: str
     """What happens to the topic or the generation: `none`, `new generation` or `topic re-created`."""
 
@@ -78,6 +80,7 @@ def plan(choices: Choices) -> Plan:
         inline_outbox_entries=choices.among((100, 2, 0)),
         gaps=choices.among(("allow", "allow", "forbid")),
         fault_percent=choices.among((6, 10, 16)),
+        audited=choices.chance(25),
         ending="none" if grows else choices.among(endings),
     )
 
@@ -154,6 +157,7 @@ class Simulation:
 
     def run(self) -> None:
         """Chaos, then calm."""
+        self.events["audited"] += self.plan.audited
         self.topic.produce()
         deck = [action for times, action in self._actions() for _ in range(times)]
         for _ in range(STEPS):

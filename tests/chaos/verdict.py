@@ -1,4 +1,8 @@
-"""What came out of a schedule against what had to: every row of every table, as multisets, and the books."""
+"""What came out of a schedule against what had to: every row of every table, as multisets, and the books.
+
+The books three times over: the checkpoints' own equations, their totals beside the oracle's rows, and `headrace audit`
+over every file.
+"""
 
 import io
 import re
@@ -9,7 +13,9 @@ from arro3.core import DataType
 from arro3.io import read_parquet
 from chaos.oracle import Expected, Logged, Row, Rules, Tables, Tick, expected
 
-from headrace.checkpoint import Checkpoint
+from headrace.checkpoint import Checkpoint, MemoryCheckpointStore
+from headrace.outbox import MemoryOutbox
+from headrace_cli.ledger.auditor import Scope, audit
 
 if TYPE_CHECKING:
     from chaos.simulation import Simulation
@@ -46,6 +52,8 @@ def judge(simulation: "Simulation") -> list[Judged]:
     for place in published:
         simulation.watch.difference(f"rows of {place} were published and it has no checkpoint")
     _everything_was_applied(simulation)
+    if simulation.plan.audited:
+        _audit(simulation)
     return judged
 
 
@@ -98,6 +106,31 @@ def _everything_was_applied(simulation: "Simulation") -> None:
     for log in simulation.topic.logs:
         if log.records and applied.get((simulation.generation, log.number), 0) <= log.records[-1].offset:
             simulation.watch.difference(f"hits-{log.number} was not applied to its end")
+
+
+class _Lake:
+    """The objects as the audit reads them: the ends of files, for their footers."""
+
+    def __init__(self, inner: MemoryOutbox) -> None:
+        self._inner = inner
+        self.keys, self.read = inner.keys, inner.read
+
+    def read_end(self, key: str, length: int) -> tuple[bytes, int]:
+        data = self._inner.read(key)
+        return data[-length:], len(data)
+
+
+def _audit(simulation: "Simulation") -> None:
+    """`headrace audit` has to find the books in balance, with every file in its place."""
+    checkpoints = MemoryCheckpointStore()
+    for checkpoint in simulation.watch.checkpoints():
+        checkpoints.commit(checkpoint, expected_version=0)
+    if not simulation.dynamodb.items:
+        return
+    scope = Scope(simulation.watch.checkpoints()[0].key.application)
+    report = audit(_Lake(simulation.inner), checkpoints, scope, None, lambda files, _expected: files)  # type: ignore[arg-type]
+    for finding in report.findings:
+        simulation.watch.difference(f"the audit finds {finding}")
 
 
 def _published(simulation: "Simulation") -> dict[Place, Tables]:
