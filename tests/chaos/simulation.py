@@ -47,7 +47,7 @@ class Simulation:
     def _actions(self) -> list[tuple[int, Callable[[], None]]]:
         """What the scheduler can do, and how often of 200 times; the first is the harmless one."""
         return [
-            (131, self._go_on),
+            (130, self._go_on),
             (20, self._deliver_something),
             (12, self._give_up_on_one),
             (10, self.world.start_sweep),
@@ -58,7 +58,7 @@ class Simulation:
             (2, self._vandal),
             (2, self._bring_about_the_ending),
             (1, self._deliver_nothing),
-            (2, self._days_pass),
+            (3, self._days_pass),
         ]
 
     def _go_on(self) -> None:
@@ -107,7 +107,7 @@ class Simulation:
             self.world.inner.delete(list(self.world.inner.keys(f"{STAGING}/", older_than_ms=older_than_ms)))
             self.world.calls.story.append(f"what was staged more than {EXPIRY_DAYS} days ago expires")
         else:
-            for _ in range(self.choices.below(3)):
+            for _ in range(self.choices.below(4)):
                 self.world.start_janitor()
 
     def _rewind(self) -> None:

@@ -116,3 +116,21 @@ def test_decisions_are_repeated_by_their_script_and_harmless_after_it():
 def test_shrinking_keeps_only_what_the_failure_needs():
     script = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5]
     assert shrunk(script, lambda candidate: 9 in candidate and 6 in candidate) == [9, 6]
+
+
+DOCUMENT = (ROOT / "docs" / "exactness.md").read_text()
+
+
+def test_the_document_has_every_guard_once():
+    assert re.findall(r"^\| `([a-z0-9-]+)` \|", DOCUMENT, re.MULTILINE) == [guard.name for guard in GUARDS]
+
+
+@pytest.mark.parametrize("command", re.findall(r"`(make [^`]+)`", DOCUMENT))
+def test_a_command_of_the_document_is_a_target_with_variables_that_it_knows(command):
+    target, *variables = command.split()[1:]
+    rule = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert rule is not None, target
+    for variable in variables:
+        name, _, value = variable.partition("=")
+        assert f"$({name}" in rule[1] or f"({name}," in rule[1], command
+        assert name != "WITHOUT" or value in {guard.name for guard in GUARDS}
