@@ -8,6 +8,8 @@ from typing import NamedTuple
 from chaos.mutation import Replacement
 
 P = "pipeline"
+KEY = "{generation}-{topic}-{partition}-{version}-{number}.parquet"
+"""The last part of a final key, as `lake.final_key` has it."""
 
 
 class Guard(NamedTuple):
@@ -256,38 +258,22 @@ GUARDS = [
     _guard(
         "version-in-key",
         "7: the commit's version is in a final key",
-        (
-            "lake",
-            "{generation}-{topic}-{partition}-{version}-{number}.parquet",
-            "{generation}-{topic}-{partition}-0-{number}.parquet",
-        ),
+        ("lake", KEY, KEY.replace("{version}", "0")),
     ),
     _guard(
         "generation-in-key",
         "7: so is the generation",
-        (
-            "lake",
-            "{generation}-{topic}-{partition}-{version}-{number}.parquet",
-            "1-{topic}-{partition}-{version}-{number}.parquet",
-        ),
+        ("lake", KEY, KEY.replace("{generation}", "1")),
     ),
     _guard(
         "partition-in-key",
         "7: and the partition",
-        (
-            "lake",
-            "{generation}-{topic}-{partition}-{version}-{number}.parquet",
-            "{generation}-{topic}-0-{version}-{number}.parquet",
-        ),
+        ("lake", KEY, KEY.replace("{partition}", "0")),
     ),
     _guard(
         "number-in-key",
         "7: and the number of the output",
-        (
-            "lake",
-            "{generation}-{topic}-{partition}-{version}-{number}.parquet",
-            "{generation}-{topic}-{partition}-{version}-0.parquet",
-        ),
+        ("lake", KEY, KEY.replace("{number}", "0")),
         why_kept="a commit writes one file per table and hour today; keys must not come to depend on that",
     ),
     _guard(

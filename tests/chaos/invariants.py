@@ -18,7 +18,7 @@ from headrace.errors import InfrastructureError, ObjectMissing, PartitionsFailed
 from headrace.pipeline import read_manifest
 
 if TYPE_CHECKING:
-    from chaos.simulation import Simulation
+    from chaos.world import World
 
 DIFFERS = "!!"
 """How a line of the story begins that says what must not be."""
@@ -35,8 +35,8 @@ class Commit(NamedTuple):
 class Watch:
     """Sees every write of a schedule, and writes down what must not be."""
 
-    def __init__(self, simulation: "Simulation") -> None:
-        self._simulation = simulation
+    def __init__(self, world: "World") -> None:
+        self._world = world
         self.differences: list[str] = []
         self.history: dict[tuple[str, int], list[Commit]] = {}
         """Generation and partition to the commits."""
@@ -48,14 +48,14 @@ class Watch:
         """Write it down, once."""
         if text not in self.differences:
             self.differences.append(text)
-            self._simulation.calls.story.append(f"{DIFFERS} {text}")
+            self._world.calls.story.append(f"{DIFFERS} {text}")
 
     # ── stores ──
 
     def committed(self, item: dict[str, Any]) -> None:
         """A checkpoint was written."""
         checkpoint = _decode(item)
-        running = self._simulation.calls.running
+        running = self._world.calls.running
         commits = self.history.setdefault((checkpoint.key.generation, checkpoint.key.partition), [])
         before = commits[-1].checkpoint if commits else None
         if checkpoint.version != (before.version if before else 0) + 1:
@@ -67,7 +67,7 @@ class Watch:
             self._final_keys[entry.final_key] = entry.staged_key
         tick = running.kind == "sweep"
         commits.append(Commit(checkpoint, tuple(entry.final_key for entry in entries), tick))
-        self._simulation.calls.tell(
+        self._world.calls.tell(
             f"commits {TOPIC}-{checkpoint.key.partition} version {checkpoint.version}, next offset "
             f"{checkpoint.next_offset}, {len(entries)} outputs"
         )
@@ -78,7 +78,7 @@ class Watch:
         """An object is about to be copied to its final key."""
         if self._final_keys.get(entry.final_key) != entry.staged_key:
             self.difference(f"{entry.final_key} is published and was not committed")
-        inner = self._simulation.inner
+        inner = self._world.inner
         try:
             old, new = inner.read(entry.final_key), inner.read(entry.staged_key)
         except ObjectMissing:
@@ -119,22 +119,22 @@ class Watch:
 
     def _is_known(self, error: Exception) -> bool:
         if isinstance(error, ObjectMissing):
-            return error.key in self._simulation.deleted
+            return error.key in self._world.deleted
         if isinstance(error, TopicRecreated):
-            return len(self._simulation.topics) > 1
+            return len(self._world.topics) > 1
         return isinstance(error, InfrastructureError)
 
     def sweep_started(self, process: Process) -> None:
         """What the broker had when a sweep began."""
-        last = [log.records[log.produced - 1].offset if log.produced else -1 for log in self._simulation.topic.logs]
-        self._sweeps[process] = (self._simulation.now_ms, self._simulation.topic, last)
+        last = [log.records[log.produced - 1].offset if log.produced else -1 for log in self._world.topic.logs]
+        self._sweeps[process] = (self._world.now_ms, self._world.topic, last)
 
     def _ticked(self, checkpoint: Checkpoint, before: Checkpoint, sweep: Process) -> None:
         started_ms, topic, last_offsets = self._sweeps[sweep]
-        if started_ms - before.committed_at_ms < self._simulation.idle_timeout_ms:
+        if started_ms - before.committed_at_ms < self._world.idle_timeout_ms:
             self.difference(f"{checkpoint.key} was ticked {started_ms - before.committed_at_ms} ms after a commit")
-        consumed = checkpoint.key.generation == self._simulation.generation and not self._simulation.draining
-        if topic is not self._simulation.topic:
+        consumed = checkpoint.key.generation == self._world.generation and not self._world.draining
+        if topic is not self._world.topic:
             return  # deleted and made again meanwhile: the offsets are of another log
         if consumed and last_offsets[checkpoint.key.partition] >= checkpoint.next_offset:
             self.difference(f"{checkpoint.key} was ticked with records left to read")
@@ -143,7 +143,7 @@ class Watch:
 
     def checkpoints(self) -> list[Checkpoint]:
         """All, as stored."""
-        return [_decode(item) for item in self._simulation.dynamodb.items.values()]
+        return [_decode(item) for item in self._world.dynamodb.items.values()]
 
     def pending(self) -> bool:
         """Whether an outbox is not cleared."""
@@ -169,18 +169,18 @@ class Watch:
         if checkpoint.outbox_manifest is None:
             return checkpoint.outbox
         try:
-            return read_manifest(self._simulation.inner, checkpoint.outbox_manifest)
+            return read_manifest(self._world.inner, checkpoint.outbox_manifest)
         except ObjectMissing:
-            if checkpoint.outbox_manifest not in self._simulation.hidden:
+            if checkpoint.outbox_manifest not in self._world.hidden:
                 self.difference(f"{checkpoint.outbox_manifest} is named by a checkpoint and was never staged")
             return ()
 
     def _exists(self, key: str) -> bool:
         try:
-            self._simulation.inner.read(key)
+            self._world.inner.read(key)
         except ObjectMissing:
             return False
         return True
 
     def _topic_of(self, generation: str) -> Any:
-        return self._simulation.topic_of(generation)
+        return self._world.topic_of(generation)

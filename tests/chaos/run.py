@@ -167,7 +167,7 @@ def _tell_all(seed: int) -> None:
     simulation = Simulation(Choices(seed))
     played(simulation)
     print(f"\nthe story of seed {seed}:")
-    print("\n".join(f"  {line}" for line in simulation.calls.story))
+    print("\n".join(f"  {line}" for line in simulation.world.calls.story))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from chaos.invariants import DIFFERS
 from chaos.second_opinion import Case, opinion
 from chaos.simulation import Simulation
 from chaos.verdict import judge
+from chaos.world import World
 
 CHUNK = 50
 """Schedules that one process runs at a time: DuckDB looks at all of them at once."""
@@ -82,7 +83,7 @@ def run_chunk(seeds: Sequence[int]) -> Findings:
     for seed in seeds:
         simulation = Simulation(Choices(seed))
         cases += played(simulation, seed)
-        _add(findings, simulation, seed)
+        _add(findings, simulation.world, seed)
     found = opinion(cases)
     findings.confirmed += found.confirmed
     findings.rows = sum(rows.total() for case in cases for rows in case.judged.expected.tables.values())
@@ -95,20 +96,20 @@ def played(simulation: Simulation, seed: int = 0) -> list[Case]:
     """Run one schedule and compare; its watch has the differences."""
     try:
         simulation.run()
-        return [Case(seed, judged) for judged in judge(simulation)]
+        return [Case(seed, judged) for judged in judge(simulation.world)]
     except Exception as error:  # noqa: BLE001 - a schedule that breaks the harness is a finding too
-        simulation.watch.difference(f"{type(error).__name__}: {error}")
+        simulation.world.watch.difference(f"{type(error).__name__}: {error}")
         return []
 
 
-def _add(findings: Findings, simulation: Simulation, seed: int) -> None:
+def _add(findings: Findings, world: World, seed: int) -> None:
     findings.schedules += 1
-    findings.partitions += len(simulation.watch.history)
-    findings.coverage += simulation.calls.coverage
-    findings.steps += simulation.calls.steps
-    findings.events += simulation.events + sum((Counter(topic.kinds) for topic in simulation.topics), Counter())
-    if simulation.watch.differences:
-        findings.differences[seed] = simulation.watch.differences
+    findings.partitions += len(world.watch.history)
+    findings.coverage += world.calls.coverage
+    findings.steps += world.calls.steps
+    findings.events += world.events + sum((Counter(topic.kinds) for topic in world.topics), Counter())
+    if world.watch.differences:
+        findings.differences[seed] = world.watch.differences
 
 
 @dataclass
@@ -126,21 +127,21 @@ def story(seed: int) -> Story | None:
     choices = Choices(seed)
     simulation = Simulation(choices)
     played(simulation)
-    if not simulation.watch.differences:
+    if not simulation.world.watch.differences:
         return None
-    kind = _kind(simulation.watch.differences[0])
+    kind = _kind(simulation.world.watch.differences[0])
 
     def fails(script: Sequence[int]) -> bool:
         candidate = Simulation(Choices(script=script))
         played(candidate)
-        return kind in map(_kind, candidate.watch.differences)
+        return kind in map(_kind, candidate.world.watch.differences)
 
     script = shrunk(choices.made, fails)
     simplest = Simulation(Choices(script=script))
     played(simplest)
-    lines = simplest.calls.story
+    lines = simplest.world.calls.story
     end = max(number for number, line in enumerate(lines) if line.startswith(DIFFERS)) + 1
-    return Story(simplest.watch.differences, lines[:end], sum(map(bool, script)))
+    return Story(simplest.world.watch.differences, lines[:end], sum(map(bool, script)))
 
 
 def _kind(difference: str) -> str:

@@ -1,4 +1,8 @@
-"""What came out of a schedule against what had to: every row of every table, as multisets, and the books."""
+"""What came out of a schedule against what had to: every row of every table, as multisets, and the books.
+
+The books three times over: the checkpoints' own equations, their totals beside the oracle's rows, and `headrace audit`
+over every file.
+"""
 
 import io
 import re
@@ -9,10 +13,12 @@ from arro3.core import DataType
 from arro3.io import read_parquet
 from chaos.oracle import Expected, Logged, Row, Rules, Tables, Tick, expected
 
-from headrace.checkpoint import Checkpoint
+from headrace.checkpoint import Checkpoint, MemoryCheckpointStore
+from headrace.outbox import MemoryOutbox
+from headrace_cli.ledger.auditor import Scope, audit
 
 if TYPE_CHECKING:
-    from chaos.simulation import Simulation
+    from chaos.world import World
 
 Place = tuple[str, int]
 """Generation and partition."""
@@ -34,30 +40,32 @@ class Judged(NamedTuple):
     expected: Expected
 
 
-def judge(simulation: "Simulation") -> list[Judged]:
+def judge(world: "World") -> list[Judged]:
     """Compare; differences go to the schedule's watch. Answers what was expected."""
-    published = _published(simulation)
+    published = _published(world)
     judged = []
-    for checkpoint in simulation.watch.checkpoints():
+    for checkpoint in world.watch.checkpoints():
         place = (checkpoint.key.generation, checkpoint.key.partition)
-        judged.append(_judged(simulation, checkpoint, place))
-        for difference in _differences(judged[-1].expected, published.pop(place, {}), checkpoint, simulation):
-            simulation.watch.difference(f"generation {place[0]} hits-{place[1]}: {difference}")
+        judged.append(_judged(world, checkpoint, place))
+        for difference in _differences(judged[-1].expected, published.pop(place, {}), checkpoint, world):
+            world.watch.difference(f"generation {place[0]} hits-{place[1]}: {difference}")
     for place in published:
-        simulation.watch.difference(f"rows of {place} were published and it has no checkpoint")
-    _everything_was_applied(simulation)
+        world.watch.difference(f"rows of {place} were published and it has no checkpoint")
+    _everything_was_applied(world)
+    if world.plan.audited:
+        _audit(world)
     return judged
 
 
-def _judged(simulation: "Simulation", checkpoint: Checkpoint, place: Place) -> Judged:
-    log = simulation.topic_of(place[0]).logs[place[1]]
+def _judged(world: "World", checkpoint: Checkpoint, place: Place) -> Judged:
+    log = world.topic_of(place[0]).logs[place[1]]
     records = [record for record in log.records if record.offset < checkpoint.next_offset]
-    ticks = [commit.checkpoint.next_offset for commit in simulation.watch.history[place] if commit.tick]
-    rules = simulation.plan.rules
+    ticks = [commit.checkpoint.next_offset for commit in world.watch.history[place] if commit.tick]
+    rules = world.plan.rules
     return Judged(place, records, rules, expected(records, ticks, rules))
 
 
-def _differences(expected: Expected, published: Tables, checkpoint: Checkpoint, simulation: "Simulation") -> list[str]:
+def _differences(expected: Expected, published: Tables, checkpoint: Checkpoint, world: "World") -> list[str]:
     found = []
     for table in sorted({*expected.tables, *published}):
         due, came = expected.tables.get(table, Counter()), published.get(table, Counter())
@@ -65,7 +73,7 @@ def _differences(expected: Expected, published: Tables, checkpoint: Checkpoint, 
             if rows:
                 found.append(f"{rows.total()} row(s) {what} {table}: {list(rows)[:SHOWN]}")
     key = checkpoint.key
-    commits = simulation.watch.history[key.generation, key.partition]
+    commits = world.watch.history[key.generation, key.partition]
     ticks = [Tick(c.checkpoint.next_offset, c.checkpoint.watermark_ms or 0) for c in commits if c.tick]
     if ticks != expected.ticks:
         found.append(f"ticks {ticks}, not {expected.ticks}")
@@ -92,21 +100,46 @@ def _unbalanced(checkpoint: Checkpoint, expected: Expected) -> list[str]:
     return [*found, *(f"the books do not balance: {what}" for what in checkpoint.imbalances())]
 
 
-def _everything_was_applied(simulation: "Simulation") -> None:
+def _everything_was_applied(world: "World") -> None:
     """By the generation that consumes; an old one ends where it was drained."""
-    applied = {(c.key.generation, c.key.partition): c.next_offset for c in simulation.watch.checkpoints()}
-    for log in simulation.topic.logs:
-        if log.records and applied.get((simulation.generation, log.number), 0) <= log.records[-1].offset:
-            simulation.watch.difference(f"hits-{log.number} was not applied to its end")
+    applied = {(c.key.generation, c.key.partition): c.next_offset for c in world.watch.checkpoints()}
+    for log in world.topic.logs:
+        if log.records and applied.get((world.generation, log.number), 0) <= log.records[-1].offset:
+            world.watch.difference(f"hits-{log.number} was not applied to its end")
 
 
-def _published(simulation: "Simulation") -> dict[Place, Tables]:
+class _Lake:
+    """The objects as the audit reads them: the ends of files, for their footers."""
+
+    def __init__(self, inner: MemoryOutbox) -> None:
+        self._inner = inner
+        self.keys, self.read = inner.keys, inner.read
+
+    def read_end(self, key: str, length: int) -> tuple[bytes, int]:
+        data = self._inner.read(key)
+        return data[-length:], len(data)
+
+
+def _audit(world: "World") -> None:
+    """`headrace audit` has to find the books in balance, with every file in its place."""
+    checkpoints = MemoryCheckpointStore()
+    for checkpoint in world.watch.checkpoints():
+        checkpoints.commit(checkpoint, expected_version=0)
+    if not world.dynamodb.items:
+        return
+    scope = Scope(world.watch.checkpoints()[0].key.application)
+    report = audit(_Lake(world.inner), checkpoints, scope, None, lambda files, _expected: files)  # type: ignore[arg-type]
+    for finding in report.findings:
+        world.watch.difference(f"the audit finds {finding}")
+
+
+def _published(world: "World") -> dict[Place, Tables]:
     tables: dict[Place, Tables] = {}
-    for key in simulation.inner.keys("lake/"):
+    for key in world.inner.keys("lake/"):
         match = _KEY.fullmatch(key)
         assert match is not None, key
         place = (match["generation"], int(match["partition"]))
-        tables.setdefault(place, {}).setdefault(match["table"], Counter()).update(_rows(simulation.inner.read(key)))
+        tables.setdefault(place, {}).setdefault(match["table"], Counter()).update(_rows(world.inner.read(key)))
     return tables
 
 

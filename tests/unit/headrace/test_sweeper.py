@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from faults import Calls, Killed, kill_at
+from faults import Calls, InterruptedOutbox, Killed, kill_at
 from protocol import FIRST, SECOND, World, deliver, points_of, undisturbed
 from samples import hit, lambda_event, table_rows
 
@@ -125,6 +125,39 @@ def test_an_old_generation_is_finished_without_asking_the_broker() -> None:
     world = World()
     deliver(world.process(), FIRST)
     assert sweep(world, now_ms=MINUTE_MS, end_offset=10**9, generation="2").ticked == 1
+
+
+def test_an_outbox_that_somebody_faster_published_and_swept_away_is_no_failure() -> None:
+    """Between the listing and the recovery a turn published it, and the janitor removed what nobody names any more."""
+    world = World()
+    with pytest.raises(Killed):
+        deliver(world.process(Calls(kill_at(points_of(FIRST).index("after commit")))), FIRST)
+    listed = world.checkpoint()
+    assert listed.pending
+    deliver(world.process(), FIRST)
+    assert clean(world, now_ms=_tomorrow()) > 0
+    assert not world.process().recover(listed).pending
+    deliver(world.process(), SECOND)
+    assert world.finish() == undisturbed()
+
+
+def test_a_manifest_that_somebody_else_swept_away_makes_the_janitor_look_again() -> None:
+    """Two janitors: the first one removes the manifest after the second one has read the checkpoint that named it."""
+    world = World()
+    many = [hit(n, n * 3_600_000) for n in range(150)]
+    with pytest.raises(Killed):
+        deliver(world.process(Calls(kill_at(points_of(many).index("after commit")))), many)
+    swept: list[int] = []
+
+    def sweep_first(point: str) -> None:
+        if point == "before read" and not swept:
+            world.process().recover(world.checkpoint())
+            swept.append(clean(world, now_ms=_tomorrow()))
+
+    reading = InterruptedOutbox(world.outbox, Calls(sweep_first))
+    found = janitor.clean(world.outbox, reading, world.checkpoints, application="headrace", now_ms=_tomorrow())
+    assert swept[0] > 150
+    assert found <= swept[0], "what the first one removed is no error"
 
 
 def test_a_topic_that_was_made_again_closes_no_window_of_the_generation_that_is_consumed() -> None:
