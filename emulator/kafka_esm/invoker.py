@@ -15,7 +15,7 @@ class Invoker(Protocol):
 
         Raises:
             FunctionError: the function failed; the same payload may be sent again. Its subclasses are
-                `FunctionTimeout` and `FunctionExit`.
+                `FunctionThrottled`, `FunctionTimeout` and `FunctionExit`.
             FunctionLoadError: the handler cannot be imported.
         """
         ...

@@ -180,7 +180,7 @@ GUARDS = [
         "8: so is one that lost the race as often as it may",
         (
             P,
-            "        self.recover(checkpoint)\n        if _fresh(records, checkpoint):",
+            "        checkpoint = self.recover(checkpoint)\n        if _fresh(records, checkpoint):",
             "        if _fresh(records, checkpoint):",
         ),
     ),

@@ -97,7 +97,7 @@ def _unbalanced(checkpoint: Checkpoint, expected: Expected) -> list[str]:
     found = [
         f"the books say {n} {totals.get(n, 0)}, not {count}" for n, count in due.items() if totals.get(n, 0) != count
     ]
-    return found if checkpoint.balanced else [*found, "the books do not balance"]
+    return [*found, *(f"the books do not balance: {what}" for what in checkpoint.imbalances())]
 
 
 def _everything_was_applied(world: "World") -> None:

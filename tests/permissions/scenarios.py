@@ -18,6 +18,7 @@ from moto.s3.models import s3_backends
 from permissions.recording import Account, Call
 from samples import NOON_MS, lambda_event, record
 
+from headrace.checksum import opened
 from kafka_esm import FunctionError
 
 HOUR_MS = 3_600_000
@@ -165,8 +166,18 @@ def _log_line(number: int, time_ms: int) -> bytes:
 
 
 def _forget_publication(account: Account, function: str, partition: int) -> str:
-    """Leave what a crash between commit and publication leaves: the item as committed; its first staged object."""
+    """Leave what a crash between commit and publication leaves: the item as committed, and nothing at its final keys.
+
+    Returns what the item names first: a staged object, or its manifest.
+    """
     item = account.committed(function, TOPIC_OF[function], partition)
     account.aws.client("dynamodb").put_item(TableName=account.aws.table, Item=item)
-    staged: str = json.loads(item["outbox"]["S"])[0][0] if "outbox" in item else item["outbox_manifest"]["S"]
-    return staged
+    s3 = account.aws.client("s3")
+    if "outbox" in item:
+        entries = json.loads(item["outbox"]["S"])
+    else:
+        manifest = s3.get_object(Bucket=account.aws.bucket, Key=item["outbox_manifest"]["S"])["Body"].read()
+        entries = json.loads(opened(manifest, "manifest"))
+    for _, final_key in entries:
+        s3.delete_object(Bucket=account.aws.bucket, Key=final_key)
+    return str(entries[0][0] if "outbox" in item else item["outbox_manifest"]["S"])

@@ -71,11 +71,6 @@ class Checkpoint(msgspec.Struct, frozen=True):
         """Whether committed outputs may still wait for their publication."""
         return bool(self.outbox) or self.outbox_manifest is not None
 
-    @property
-    def balanced(self) -> bool:
-        """Whether the books add up: see `imbalances`."""
-        return not self.imbalances()
-
     def imbalances(self) -> list[str]:
         """What in the books does not add up, in words; empty when they balance.
 

@@ -25,7 +25,11 @@ def opened(data: bytes, name: str) -> bytes:
     """
     content = data[CHECKSUM_BYTES:]
     if data[:CHECKSUM_BYTES] != _checksum(content):
-        raise CheckpointCorrupt(f"{name} ({len(data)} bytes) is not what was written: its checksum differs", name)
+        raise CheckpointCorrupt(
+            f"{name} ({len(data)} bytes) is not what was written: its checksum differs (a version before 2026-11-27 "
+            "wrote none: see Update in docs/deploy.md)",
+            name,
+        )
     return content
 
 

@@ -93,8 +93,7 @@ class Pipeline:
         self._topology_of = topology_of
         self._checkpoints = checkpoints
         self._outbox = outbox
-        self._application = application
-        self._generation = generation
+        self._application, self._generation = application, generation
         self._gaps = gaps
         self._inline_state_bytes = inline_state_bytes
         self._inline_outbox_entries = inline_outbox_entries
@@ -199,7 +198,7 @@ class Pipeline:
 
     def _lost(self, records: Sequence[Record], checkpoint: Checkpoint) -> Totals:
         """Success all the same if whoever was faster applied everything of ours; else the batch must come again."""
-        self.recover(checkpoint)
+        checkpoint = self.recover(checkpoint)
         if _fresh(records, checkpoint):
             raise CommitConflict(f"{checkpoint.key} was committed by others {COMMIT_ATTEMPTS} times during this turn")
         return Counter(skipped=len(records), conflicts=COMMIT_ATTEMPTS)

@@ -17,6 +17,7 @@ from samples import PER_PAGE, hit, topology
 
 from headrace import janitor
 from headrace.checkpoint import Checkpoint
+from headrace.checksum import CHECKSUM_BYTES
 from headrace.dynamodb import DynamoDBCheckpointStore
 from headrace.errors import (
     CheckpointCorrupt,
@@ -120,6 +121,10 @@ def flip(data: bytes) -> bytes:
     return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
+def without_checksum(data: bytes) -> bytes:
+    return data[CHECKSUM_BYTES:]
+
+
 def final_key(world: World) -> str:
     return victim(world).outbox[0].final_key
 
@@ -170,6 +175,13 @@ DAMAGES = [
         f"checksum differs.*{NEW}",
         large=True,
     ),
+    Damage(
+        "snapshot of a version before the checksum",
+        lambda w: overwrite(w, victim(w).state_key, without_checksum),
+        CheckpointCorrupt,
+        f"a version before 2026-11-27 wrote none: see Update in docs/deploy.md.*{NEW}",
+        large=True,
+    ),
     Damage("operators changed", change_operators, FingerprintChanged, f"{PLACE}.*undo the change.*{NEW}"),
     Damage("operators changed, large", change_operators, FingerprintChanged, f"{PLACE}.*{NEW}", large=True),
     Damage(
@@ -192,6 +204,14 @@ DAMAGES = [
         lambda w: overwrite(w, victim(w).outbox_manifest, truncate),
         CheckpointCorrupt,
         f"outbox manifest 'staging/.*/manifest'.*{NEW}",
+        pending=True,
+        large=True,
+    ),
+    Damage(
+        "staged manifest of a version before the checksum",
+        lambda w: overwrite(w, victim(w).outbox_manifest, without_checksum),
+        CheckpointCorrupt,
+        f"a version before 2026-11-27 wrote none: see Update in docs/deploy.md.*{NEW}",
         pending=True,
         large=True,
     ),

@@ -250,6 +250,27 @@ def test_a_turn_that_always_loses_is_retriable() -> None:
     assert caught.value.retriable
 
 
+def test_a_turn_that_loses_to_one_who_applied_everything_meanwhile_succeeds() -> None:
+    """What it lost to was overtaken in its turn, published and swept away: the newest checkpoint counts."""
+    world = World()
+    commits = iter([lambda: deliver(world.process(), FIRST[:1]), lambda: die_after_committing(FIRST[:4])])
+
+    def die_after_committing(records: list[Record]) -> None:
+        with pytest.raises(Killed):
+            deliver(world.process(Calls(kill_at(points_of(FIRST[:4], FIRST[:1]).index("after commit")))), records)
+
+    def overtake(point: str) -> None:
+        if point == "before commit":
+            next(commits)()
+        if point == "before publish":
+            deliver(world.process(), FIRST)
+            world.outbox.delete(list(world.outbox.keys(f"{STAGING}/")))
+
+    assert deliver(world.process(Calls(overtake)), FIRST) == Counter(skipped=5, conflicts=2)
+    deliver(world.process(), SECOND)
+    assert world.finish() == undisturbed()
+
+
 def test_an_old_generation_keeps_its_own_checkpoint_and_files() -> None:
     world = World()
     deliver(world.process(), FIRST)
