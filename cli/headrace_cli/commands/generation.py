@@ -13,10 +13,9 @@ from headrace.checkpoint import Checkpoint
 from headrace.settings import Settings
 from headrace_cli.commands.examples import examples
 from headrace_cli.commands.options import Assignment, GenerationName
-from headrace_cli.commands.rendering import print_table
 from headrace_cli.errors import CommandError, OptionError
 from headrace_cli.generations.replacement import APPLICATION, REPLACEABLE, Replacement, Step, Target
-from headrace_cli.generations.report import COLUMNS, as_json_object, cells
+from headrace_cli.generations.report import as_json_object, as_text
 from headrace_cli.generations.state import described, next_free, progress, refuse_consumed, undrained
 from headrace_cli.stores import Checkpoints, checkpoints_url, lake_url, open_stores
 
@@ -143,7 +142,7 @@ def show(*, location: str, checkpoints: str | None, application: str, as_json: b
         for each in rows:
             click.echo(json.dumps(as_json_object(each)))
     elif rows:
-        print_table(COLUMNS, map(cells, rows))
+        click.echo(as_text(rows))
     else:
         click.echo(f"{location} has no checkpoints of {application} yet", err=True)
     if corrupt:

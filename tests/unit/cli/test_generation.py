@@ -1,6 +1,7 @@
 """`headrace generation` on stores that the functions themselves wrote: in a folder, and on AWS's local server."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -111,12 +112,16 @@ class TestShow:
         assert list(one["partitions"]) == ["0", "1"]
         assert (one["partitions"]["1"]["next_offset"], one["partitions"]["1"]["version"]) == (2, 1)
 
-    def test_is_a_table_for_people(self, folder, capsys, monkeypatch):
-        monkeypatch.setenv("COLUMNS", "200")
+    def test_for_a_person_cuts_nothing_however_narrow_the_terminal(self, folder, capsys, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "40")
+        deliver(stores_in(folder), generation="2", partitions=(0,))
+        capsys.readouterr()
         assert run(["generation", "show", str(folder)]) == 0
-        printed = capsys.readouterr().out
-        assert "consuming?" in printed
-        assert "open_until" in printed
+        header, first, second = capsys.readouterr().out.splitlines()
+        names = ["generation", "pipeline", "topic", "state", "partitions", "next offsets", "open until", "last commit"]
+        assert re.split(" {2,}", header) == names, "nothing is pending: no column of zeros"
+        assert first.split()[:7] == ["1", "clickstream", "clicks", "consuming?", "2", "2", "2024-03-13T13:30"]
+        assert second.split()[:5] == ["2", "clickstream", "clicks", "consuming?", "1"]
 
     def test_reads_a_bucket_and_a_table(self, on_aws, capsys):
         (one,) = shown(capsys, *on_aws)
