@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from headrace.checkpoint import Checkpoint
+from headrace.errors import CheckpointCorrupt
 from headrace.settings import Settings
 from headrace_cli.commands.examples import examples
 from headrace_cli.commands.options import Assignment, GenerationName
@@ -84,6 +85,8 @@ def _lake_or_stack(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         if (location is None) == (stack is None):
             raise OptionError("of what? give either a LOCATION or --stack NAME")
+        if stack is not None and checkpoints is not None:
+            raise OptionError("--checkpoints belongs to a LOCATION: a stack knows its own table")
         lake = None if location is None else Lake(location, checkpoints, application)
         return command(lake=lake, stack=stack, consent=Consent(dry_run, yes), **options)
 
@@ -262,7 +265,11 @@ def new(
     elif changes or abandon:
         raise OptionError("--set and --abandon belong to --stack: here nothing is started")
     elif lake is not None:
-        for line in _advice(list(lake.open().checkpoints(lake.application)), name):
+        corrupt: list[CheckpointCorrupt] = []
+        found = list(lake.open().checkpoints(lake.application, corrupt.append))
+        for error in corrupt:
+            click.echo(f"{error.place} cannot be read: its generation cannot end; do not use that one's name again")
+        for line in _advice(found, name):
             click.echo(line)
 
 
@@ -293,6 +300,9 @@ def _replace(stack: str, target: Target, consent: Consent, timeout_minutes: int)
         if steps and consent.given():
             replacement.run(steps)
             click.echo("done")
+    except CheckpointCorrupt as error:
+        restore = f"{error.place} cannot be read: restore exactly what was written last"
+        raise CommandError(f"{restore}, or go on without it: headrace generation new --abandon") from error
     except KeyboardInterrupt:
         click.echo("interrupted; the same command goes on from here", err=True)
         raise

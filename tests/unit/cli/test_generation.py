@@ -233,6 +233,15 @@ class TestNew:
         assert run(["generation", "new", str(folder), "--generation", "1"]) == 2
         assert "generation 1 has been used; the next free name is 2" in capsys.readouterr().err
 
+    def test_a_checkpoint_that_cannot_be_read_does_not_stand_in_the_way_of_the_next_one(self, folder, capsys):
+        corrupt = folder / "checkpoints/headrace/clickstream/1/clicks/0.msgpack"
+        corrupt.write_bytes(b"rubbish")
+        assert run(["generation", "new", str(folder)]) == 0
+        told, left, advice = capsys.readouterr().out.splitlines()
+        assert told.startswith(f"{corrupt} cannot be read: its generation cannot end")
+        assert left.startswith("generation 1 is not drained: 1 partition(s)")
+        assert "HEADRACE_GENERATION=2" in advice
+
     @pytest.mark.parametrize("option", [["--abandon"], ["--set", "ClicksTopic=c2"]], ids=" ".join)
     def test_starts_nothing_without_a_stack(self, folder, capsys, option):
         assert run(["generation", "new", str(folder), *option]) == 2
