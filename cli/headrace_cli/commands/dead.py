@@ -71,7 +71,7 @@ def list_letters(*, location: str, selection: Selection, as_json: bool) -> None:
     elif counts:
         click.echo(dead_text.counts_text(counts))
     else:
-        click.echo(f"{location} has no such letters", err=True)
+        _say_none(location)
 
 
 @dead.command(
@@ -94,12 +94,15 @@ def show(*, location: str, selection: Selection, limit: int, as_json: bool) -> N
     """
     objects = open_objects(location)
     log = RedriveLog(objects, clock_ms=_now_ms)
+    letter = None
     for letter in itertools.islice(_selected(objects, selection), limit):
         fates = log.fates(str(letter.record))
         if as_json:
             click.echo(json.dumps(dead_text.letter_json(letter, fates), ensure_ascii=False))
         else:
             click.echo(dead_text.letter_text(letter, fates))
+    if letter is None and not as_json:
+        _say_none(location)
 
 
 @dead.command(
@@ -168,6 +171,10 @@ def redrive(
         _act(run, _selected(objects, selection), send=send, as_json=as_json)
     if send and not run.report.complete:
         raise click.exceptions.Exit(1)
+
+
+def _say_none(location: str) -> None:
+    click.echo(f"{location} has no such letters", err=True)
 
 
 def _act(run: "Redrive", selected: Iterator[Letter], *, send: bool, as_json: bool) -> None:
