@@ -10,6 +10,8 @@ from headrace_cli.errors import OptionError
 if TYPE_CHECKING:
     from headrace.objects import ObjectStoreOutbox
 
+APPLICATION = "headrace"
+"""HEADRACE_APPLICATION in template.yaml."""
 CHECKPOINTS = "checkpoints"
 """The folder of the checkpoints in what `headrace demo --out` keeps."""
 

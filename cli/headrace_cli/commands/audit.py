@@ -3,12 +3,12 @@
 import itertools
 import json
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
 from headrace_cli.commands.examples import examples
-from headrace_cli.commands.options import BootstrapServers, TopicName
+from headrace_cli.commands.options import BootstrapServers, TopicName, auth_option, store_options
 from headrace_cli.commands.progress import tracked
 from headrace_cli.main import FAILURE
 from headrace_cli.stores import open_stores
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from headrace.kafka import KafkaAuth
     from headrace_cli.ledger.finding import PartitionReport, Report
     from headrace_cli.ledger.lake_files import LakeEntry
 
-APPLICATION = "headrace"
-"""What template.yaml calls it."""
 PARTITIONS_SHOWN = 50
 FINDINGS_SHOWN = 20
 NOTES_SHOWN = 5
@@ -39,18 +38,11 @@ NOTES_SHOWN = 5
     )
 )
 @click.argument("location", metavar="LOCATION")
-@click.option("--checkpoints", metavar="STORE", help="dynamodb:TABLE or file:DIR; of a folder its `checkpoints`.")
-@click.option("--application", default=APPLICATION, show_default=True, help="Whose checkpoints.")
+@store_options
 @click.option("--pipeline", "pipelines", multiple=True, help="Only this pipeline; may be repeated.")
 @click.option("--topic", "topics", type=TopicName(), multiple=True, help="Only this topic; may be repeated.")
 @click.option("--kafka", type=BootstrapServers(), help="Compare with the log's own ends on this cluster too.")
-@click.option(
-    "--kafka-auth",
-    type=click.Choice(["plaintext", "iam"]),
-    default="plaintext",
-    show_default=True,
-    help="How to log in.",
-)
+@auth_option("--kafka-auth")
 @click.option(
     "--json",
     "as_json",
@@ -65,7 +57,7 @@ def audit(
     pipelines: tuple[str, ...],
     topics: tuple[str, ...],
     kafka: str | None,
-    kafka_auth: Literal["plaintext", "iam"],
+    kafka_auth: "KafkaAuth",
     as_json: bool,
 ) -> int:
     """Say whether the books balance, by partition.

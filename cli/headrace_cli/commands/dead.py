@@ -12,7 +12,7 @@ from headrace.kafka import KafkaAuth
 from headrace_cli.commands import dead_text
 from headrace_cli.commands.examples import examples
 from headrace_cli.commands.letter_filters import letter_filters
-from headrace_cli.commands.options import BootstrapServers, TopicName
+from headrace_cli.commands.options import BootstrapServers, TopicName, auth_option
 from headrace_cli.commands.progress import tracked
 from headrace_cli.dead.letters import Letter, letter_files, letters
 from headrace_cli.dead.redrive_log import RedriveLog
@@ -119,14 +119,7 @@ def show(*, location: str, selection: Selection, limit: int, as_json: bool) -> N
 @click.argument("location", metavar="LAKE")
 @letter_filters
 @click.option("--kafka", "bootstrap_servers", type=BootstrapServers(), required=True, help="Brokers to start from.")
-@click.option(
-    "--kafka-auth",
-    "auth",
-    type=click.Choice(["plaintext", "iam"]),
-    default="plaintext",
-    show_default=True,
-    help="How to log in: not at all, or with MSK's IAM over TLS.",
-)
+@auth_option("--kafka-auth", "auth")
 @click.option("--to", type=TopicName(), help="The topic for all of them.  [default: the topic each came from]")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many records.")
 @click.option("--send", is_flag=True, help="Send them; without, only say what would be sent.")

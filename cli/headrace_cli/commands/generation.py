@@ -13,9 +13,9 @@ from headrace.checkpoint import Checkpoint
 from headrace.errors import CheckpointCorrupt
 from headrace.settings import Settings
 from headrace_cli.commands.examples import examples
-from headrace_cli.commands.options import Assignment, GenerationName
+from headrace_cli.commands.options import Assignment, GenerationName, store_options
 from headrace_cli.errors import CommandError, OptionError
-from headrace_cli.generations.replacement import APPLICATION, REPLACEABLE, Replacement, Step, Target
+from headrace_cli.generations.replacement import REPLACEABLE, Replacement, Step, Target
 from headrace_cli.generations.report import as_json_object, as_text
 from headrace_cli.generations.state import described, next_free, progress, refuse_consumed, undrained
 from headrace_cli.stores import Checkpoints, checkpoints_url, lake_url, open_stores
@@ -55,20 +55,11 @@ class Consent(NamedTuple):
         raise CommandError("not confirmed: nothing was changed (--yes does not ask)")
 
 
-def _store_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option("--application", default=APPLICATION, show_default=True, help="Whose checkpoints."),
-        click.option("--checkpoints", metavar="WHERE", help="dynamodb:TABLE, or a folder.  [default: beside the lake]"),
-    ):
-        command = option(command)
-    return command
-
-
 def _lake_or_stack(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command what it works on, as `lake` or `stack`, and `consent`."""
 
     @click.argument("location", required=False)
-    @_store_options
+    @store_options
     @click.option("--stack", metavar="NAME", help="The application's stack on AWS, e.g. headrace-dev.")
     @click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
     @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -130,7 +121,7 @@ def generation() -> None:
     )
 )
 @click.argument("location")
-@_store_options
+@store_options
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object per pipeline and topic, one per line.")
 def show(*, location: str, checkpoints: str | None, application: str, as_json: bool) -> None:
     """Show how far each generation is, by pipeline and topic.
