@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from headrace_cli.commands.examples import examples
-from headrace_cli.commands.options import BootstrapServers, TopicName, auth_option, store_options
+from headrace_cli.commands.options import BootstrapServers, TopicName, auth_option, several, store_options
 from headrace_cli.commands.progress import tracked
 from headrace_cli.main import FAILURE
 from headrace_cli.stores import open_stores
@@ -39,8 +39,8 @@ NOTES_SHOWN = 5
 )
 @click.argument("location", metavar="LOCATION")
 @store_options
-@click.option("--pipeline", "pipelines", multiple=True, help="Only this pipeline; may be repeated.")
-@click.option("--topic", "topics", type=TopicName(), multiple=True, help="Only this topic; may be repeated.")
+@several("--pipeline", "pipelines", help="Only this pipeline; may be repeated.")
+@several("--topic", "topics", type=TopicName(), help="Only this topic; may be repeated.")
 @click.option("--kafka", type=BootstrapServers(), help="Compare with the log's own ends on this cluster too.")
 @auth_option("--kafka-auth")
 @click.option(
@@ -54,8 +54,8 @@ def audit(
     location: str,
     checkpoints: str | None,
     application: str,
-    pipelines: tuple[str, ...],
-    topics: tuple[str, ...],
+    pipelines: frozenset[str],
+    topics: frozenset[str],
     kafka: str | None,
     kafka_auth: "KafkaAuth",
     as_json: bool,

@@ -21,6 +21,7 @@ from headrace_cli.dead.summary import summary
 from headrace_cli.errors import OptionError
 from headrace_cli.interrupts import interrupts_later
 from headrace_cli.lake_reader import LakeObjects
+from headrace_cli.main import FAILURE
 from headrace_cli.stores import open_objects
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def redrive(
     settle: bool,
     resend_unknown: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Send dead letters back to their topic, or to another one.
 
     Payload, key and headers are as they were; one more header, headrace-redrive, says which record it is. A record is
@@ -162,8 +163,7 @@ def redrive(
         if settle:
             click.echo(dead_text.settled_text(run.settle()), err=True)
         _act(run, _selected(objects, selection), send=send, as_json=as_json)
-    if send and not run.report.complete:
-        raise click.exceptions.Exit(1)
+    return FAILURE if send and not run.report.complete else 0
 
 
 def _say_none(location: str) -> None:

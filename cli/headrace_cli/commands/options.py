@@ -83,6 +83,11 @@ class Assignment(click.ParamType):
         return name, text
 
 
+def several(name: str, field: str, **attributes: Any) -> Callable[[Command], Command]:
+    """An option that may be repeated, as a set."""
+    return click.option(name, field, multiple=True, callback=lambda _ctx, _param, given: frozenset(given), **attributes)
+
+
 def store_options(command: Command) -> Command:
     """Give a command with a LOCATION the options `checkpoints` and `application`, as `open_stores` takes them."""
     application = click.option("--application", default=APPLICATION, show_default=True, help="Whose checkpoints.")
