@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -18,9 +19,10 @@ from headrace_cli.errors import CommandError, OptionError
 from headrace_cli.generations.replacement import REPLACEABLE, Replacement, Step, Target
 from headrace_cli.generations.report import as_json_object, as_text
 from headrace_cli.generations.state import described, next_free, progress, refuse_consumed, undrained
-from headrace_cli.stores import Checkpoints, checkpoints_url, lake_url, open_stores
+from headrace_cli.stores import APPLICATION, Checkpoints, checkpoints_url, lake_url, open_stores
 
 MOST_MINUTES = 9_999
+PARTITIONS_SHOWN = 50
 IDLE_TIMEOUT_S = Settings().idle_timeout_ms / 1000
 
 
@@ -34,6 +36,12 @@ class Lake(NamedTuple):
     def open(self) -> Checkpoints:
         """Its checkpoints; raises as `open_stores`."""
         return open_stores(self.location, self.checkpoints).checkpoints
+
+    def __str__(self) -> str:
+        """As the command line has it."""
+        checkpoints = () if self.checkpoints is None else ("--checkpoints", self.checkpoints)
+        application = () if self.application == APPLICATION else ("--application", self.application)
+        return shlex.join((self.location, *checkpoints, *application))
 
 
 class Consent(NamedTuple):
@@ -196,8 +204,10 @@ def _drain_lake(lake: Lake, name: str, consent: Consent, idle_timeout_ms: int) -
         click.echo(f"generation {name} is drained")
         return
     refuse_consumed(own, now_ms=_now_ms(), idle_timeout_ms=idle_timeout_ms)
-    for number, each in enumerate(left, 1):
+    for number, each in enumerate(left[:PARTITIONS_SHOWN], 1):
         click.echo(f"{number}. {described(each)}")
+    if len(left) > PARTITIONS_SHOWN:
+        click.echo(f"… and {len(left) - PARTITIONS_SHOWN:,} more")
     if not consent.given():
         return
     from headrace_cli.generations import drain as draining  # noqa: PLC0415 - reads the template: not for a plan
@@ -260,11 +270,11 @@ def new(
         found = list(lake.open().checkpoints(lake.application, corrupt.append))
         for error in corrupt:
             click.echo(f"{error.place} cannot be read: its generation cannot end; do not use that one's name again")
-        for line in _advice(found, name):
+        for line in _advice(lake, found, name):
             click.echo(line)
 
 
-def _advice(found: Sequence[Checkpoint], name: str | None) -> Iterable[str]:
+def _advice(lake: Lake, found: Sequence[Checkpoint], name: str | None) -> Iterable[str]:
     used = sorted({each.key.generation for each in found})
     name = name or next_free(used)
     if name in used:
@@ -273,7 +283,7 @@ def _advice(found: Sequence[Checkpoint], name: str | None) -> Iterable[str]:
         if left := undrained(found, old):
             yield (
                 f"generation {old} is not drained: {len(left)} partition(s), first {described(left[0])}; stop its "
-                f"consumers, then headrace generation drain --generation {old}"
+                f"consumers, then headrace generation drain {lake} --generation {old}"
             )
     yield f"generation {name} is free: start the functions with HEADRACE_GENERATION={name} and new consumer groups"
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,19 @@ class TestDrain:
         assert "2 partition(s) cannot be drained" in line
         assert "FingerprintChanged" in line
 
+    def test_what_it_says_is_bounded(self, folder, capsys, monkeypatch):
+        deliver(stores_in(folder), partitions=range(2, 60))
+        capsys.readouterr()
+        arguments = ["generation", "drain", str(folder), "--generation", "1", "--idle-timeout", "0.001"]
+        assert run([*arguments, "--dry-run"]) == 0
+        *_, last, more = capsys.readouterr().out.splitlines()
+        assert (last.partition(".")[0], more) == ("50", "… and 10 more")
+        monkeypatch.setenv("HEADRACE_SESSION_GAP_MS", "1")
+        assert run([*arguments, "--yes"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.count("FingerprintChanged") == 3
+        assert line.endswith("; and 57 more")
+
     @pytest.mark.parametrize("name", ["2", "none"])
     def test_names_the_generations_that_there_are(self, folder, capsys, name):
         assert run(["generation", "drain", str(folder), "--generation", name]) == 2
@@ -226,8 +240,16 @@ class TestNew:
         assert run(["generation", "new", str(folder)]) == 0
         first, second = capsys.readouterr().out.splitlines()
         assert first.startswith("generation 1 is not drained: 2 partition(s), first headrace#clickstream#1#clicks-0")
-        assert "headrace generation drain --generation 1" in first
+        assert first.endswith(f"then headrace generation drain {folder} --generation 1")
         assert "HEADRACE_GENERATION=2" in second
+
+    def test_what_it_advises_can_be_copied(self, folder, capsys):
+        options = ["--checkpoints", f"file:{folder}/checkpoints"]
+        assert run(["generation", "new", str(folder), *options]) == 0
+        first, _ = capsys.readouterr().out.splitlines()
+        _, _, command = first.partition("then headrace ")
+        assert run([*shlex.split(command), "--idle-timeout", "0.001", "--dry-run"]) == 0
+        assert "2. headrace#clickstream#1#clicks-1: open windows" in capsys.readouterr().out
 
     def test_refuses_a_name_that_was_used(self, folder, capsys):
         assert run(["generation", "new", str(folder), "--generation", "1"]) == 2
