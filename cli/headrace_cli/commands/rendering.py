@@ -58,9 +58,15 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def columns_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows with the same names, in columns that cut nothing; a column of nothing but zeros or nothing is left out."""
     shown = [name for name in rows[0] if any(row[name] not in {0, None} for row in rows)]
-    columns = [[name.replace("_", " "), *(plain(cell(row[name])) for row in rows)] for name in shown]
-    padded = [[text.ljust(max(map(len, column))) for text in column] for column in columns]
-    return "\n".join("  ".join(line).rstrip() for line in zip(*padded, strict=True))
+    columns = [_column(name, [row[name] for row in rows]) for name in shown]
+    return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
+
+
+def _column(name: str, values: Sequence[Any]) -> list[str]:
+    numbers = all(isinstance(value, int) for value in values)
+    cells = [name.replace("_", " "), *(f"{value:,}" if numbers else plain(cell(value)) for value in values)]
+    width = max(map(len, cells))
+    return [text.rjust(width) if numbers else text.ljust(width) for text in cells]
 
 
 def minute(time_ms: int) -> str:

@@ -558,6 +558,18 @@ class TestCommand:
         assert lines[-1].strip() == "… and 10 more differences"
         assert len(lines) < 40
 
+    def test_a_file_s_name_cannot_move_the_cursor(self, folder, capsys):
+        (folder / "lake" / "landing" / "\x1b[2J.parquet").write_bytes(b"")
+        assert run(["audit", str(folder)]) == 1
+        assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())
+
+    def test_no_terminal_is_too_narrow_for_a_name_or_a_number(self, folder, capsys, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "20")
+        assert run(["audit", str(folder)]) == 0
+        header, line, *_ = capsys.readouterr().out.splitlines()
+        assert header.split() == ["partition", "offsets", "applied", "dead", "late", "files", "rows", "books"]
+        assert line.split()[:6] == ["landing", "1", "hits-0", "0-3", "3", "1"]
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [

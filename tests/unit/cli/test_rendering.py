@@ -39,13 +39,13 @@ def test_values(value, in_json, in_cell):
 
 def test_columns_cut_nothing_and_leave_out_what_is_always_nothing():
     rows = [
-        {"name": "a" * 200, "lost_at": 0, "found": None, "count": 12},
+        {"name": "a" * 200, "lost_at": 0, "found": None, "count": 12_345},
         {"name": "b\x1b[2J", "lost_at": 0, "found": None, "count": 0},
     ]
     header, first, second = columns_text(rows).splitlines()
-    assert header == f"name{' ' * 198}count"
-    assert first == f"{'a' * 200}  12"
-    assert second == f"b\N{REPLACEMENT CHARACTER}[2J{' ' * 197}0"
+    assert header == f"name{' ' * 196}   count"
+    assert first == f"{'a' * 200}  12,345"
+    assert second == f"b\N{REPLACEMENT CHARACTER}[2J{' ' * 195}       0"
 
 
 @pytest.mark.parametrize(
