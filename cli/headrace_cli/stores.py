@@ -10,6 +10,8 @@ from headrace_cli.errors import OptionError
 if TYPE_CHECKING:
     from headrace.objects import ObjectStoreOutbox
 
+APPLICATION = "headrace"
+"""HEADRACE_APPLICATION in template.yaml."""
 CHECKPOINTS = "checkpoints"
 """The folder of the checkpoints in what `headrace demo --out` keeps."""
 
@@ -70,7 +72,7 @@ def checkpoints_url(location: str, checkpoints: str | None) -> str:
     if checkpoints is None and location.startswith("s3://"):
         raise OptionError(f"where are the checkpoints of {location}? name them with --checkpoints dynamodb:TABLE")
     place = checkpoints or str(Path(location.removeprefix("file:"), CHECKPOINTS))
-    return _folder_url(place, "checkpoints are in a folder, file:DIR or dynamodb:TABLE")
+    return _folder_url(place, "--checkpoints names another one, file:DIR or dynamodb:TABLE")
 
 
 def _open_checkpoints(location: str, checkpoints: str | None) -> Checkpoints:

@@ -3,26 +3,24 @@
 import itertools
 import json
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from headrace_cli.commands.examples import examples
-from headrace_cli.commands.options import BootstrapServers, TopicName
+from headrace_cli.commands.options import BootstrapServers, TopicName, auth_option, several, store_options
 from headrace_cli.commands.progress import tracked
+from headrace_cli.commands.rendering import columns_text, plain
 from headrace_cli.main import FAILURE
 from headrace_cli.stores import open_stores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.table import Table
-
+    from headrace.kafka import KafkaAuth
     from headrace_cli.ledger.finding import PartitionReport, Report
     from headrace_cli.ledger.lake_files import LakeEntry
 
-APPLICATION = "headrace"
-"""What template.yaml calls it."""
 PARTITIONS_SHOWN = 50
 FINDINGS_SHOWN = 20
 NOTES_SHOWN = 5
@@ -39,18 +37,11 @@ NOTES_SHOWN = 5
     )
 )
 @click.argument("location", metavar="LOCATION")
-@click.option("--checkpoints", metavar="STORE", help="dynamodb:TABLE or file:DIR; of a folder its `checkpoints`.")
-@click.option("--application", default=APPLICATION, show_default=True, help="Whose checkpoints.")
-@click.option("--pipeline", "pipelines", multiple=True, help="Only this pipeline; may be repeated.")
-@click.option("--topic", "topics", type=TopicName(), multiple=True, help="Only this topic; may be repeated.")
+@store_options
+@several("--pipeline", "pipelines", help="Only this pipeline; may be repeated.")
+@several("--topic", "topics", type=TopicName(), help="Only this topic; may be repeated.")
 @click.option("--kafka", type=BootstrapServers(), help="Compare with the log's own ends on this cluster too.")
-@click.option(
-    "--kafka-auth",
-    type=click.Choice(["plaintext", "iam"]),
-    default="plaintext",
-    show_default=True,
-    help="How to log in.",
-)
+@auth_option("--kafka-auth")
 @click.option(
     "--json",
     "as_json",
@@ -62,10 +53,10 @@ def audit(
     location: str,
     checkpoints: str | None,
     application: str,
-    pipelines: tuple[str, ...],
-    topics: tuple[str, ...],
+    pipelines: frozenset[str],
+    topics: frozenset[str],
     kafka: str | None,
-    kafka_auth: Literal["plaintext", "iam"],
+    kafka_auth: "KafkaAuth",
     as_json: bool,
 ) -> int:
     """Say whether the books balance, by partition.
@@ -100,52 +91,39 @@ def _watched(files: "Iterator[LakeEntry]", expected: int) -> "Iterator[LakeEntry
 
 
 def _show(report: "Report") -> None:
-    from rich.console import Console  # noqa: PLC0415 - 60 ms that `--json` does not pay
-    from rich.text import Text  # noqa: PLC0415 - same
-
-    console = Console()
-    console.print(_partitions(report))
+    # Those with differences first: they must not be among the lines that are left out.
+    partitions = sorted(report.partitions, key=lambda each: not each.findings)[:PARTITIONS_SHOWN]
+    click.echo(columns_text([_row(line) for line in partitions]))
     notes = report.notes[:NOTES_SHOWN] + _more(len(report.notes) - NOTES_SHOWN, "notes")
     for line in [*_more(len(report.partitions) - PARTITIONS_SHOWN, "partitions"), *notes]:
-        console.print(Text(line), soft_wrap=True)
+        click.echo(plain(line))
     counted = f"{len(report.partitions):,} partitions, {report.files_read:,} files"
     if report.balanced:
-        console.print(f"BALANCED: {counted}.", style="bold green")
+        click.secho(f"BALANCED: {counted}.", bold=True, fg="green")
         return
-    console.print(f"NOT BALANCED: {report.differences:,} wrong in {counted}, the first:", style="bold red")
+    click.secho(f"NOT BALANCED: {report.differences:,} wrong in {counted}, the first:", bold=True, fg="red")
     findings = [f"  {finding}" for finding in report.findings[:FINDINGS_SHOWN]]
     for line in [*findings, *_more(report.differences - FINDINGS_SHOWN, "differences")]:
-        console.print(Text(line), soft_wrap=True)
+        click.echo(plain(line))
 
 
-def _partitions(report: "Report") -> "Table":
-    from rich.table import Column, Table  # noqa: PLC0415 - as above
-
-    with_log = any(line.log for line in report.partitions)
-    counted = ["offsets", "applied", "dead", "gaps", "late", "files", "rows", *(["behind"] if with_log else [])]
-    columns = (Column(name, justify="right", no_wrap=True) for name in counted)
-    # Where there is no room, only names are folded.
-    name = Column("partition", overflow="fold")
-    table = Table(name, *columns, Column("books", no_wrap=True), box=None, padding=(0, 1, 0, 0))
-    # Those with differences first: they must not be among the lines that are left out.
-    for line in sorted(report.partitions, key=lambda each: not each.findings)[:PARTITIONS_SHOWN]:
-        table.add_row(*_cells(line, with_log=with_log))
-    return table
-
-
-def _cells(line: "PartitionReport", *, with_log: bool) -> list[str]:
+def _row(line: "PartitionReport") -> dict[str, Any]:
     place = line.place
-    counts = (line.applied, line.dead, line.gaps, line.late, line.files, line.rows)
-    behind = [f"{line.log.behind:,}" if line.log else ""] if with_log else []
     books = f"{line.findings:,} wrong" if line.findings else "balanced"
     waiting = f", {line.unpublished:,} unpublished" if line.unpublished else ""
-    return [
-        f"{place.pipeline} {place.generation} {place.topic}-{place.partition}",
-        f"{line.base_offset}-{line.next_offset - 1}",
-        *(f"{count:,}" for count in counts),
-        *behind,
-        books + waiting,
-    ]
+    return {
+        "partition": f"{place.pipeline} {place.generation} {place.topic}-{place.partition}",
+        "offsets": f"{line.base_offset}-{line.next_offset - 1}",
+        "applied": line.applied,
+        "dead": line.dead,
+        "gaps": line.gaps,
+        "late": line.late,
+        "files": line.files,
+        "rows": line.rows,
+        # As text: where there was a log, nothing to read is worth its column.
+        "behind": None if line.log is None else f"{line.log.behind:,}",
+        "books": books + waiting,
+    }
 
 
 def _more(count: int, of_what: str) -> list[str]:

@@ -12,7 +12,7 @@ from headrace.kafka import KafkaAuth
 from headrace_cli.commands import dead_text
 from headrace_cli.commands.examples import examples
 from headrace_cli.commands.letter_filters import letter_filters
-from headrace_cli.commands.options import BootstrapServers, TopicName
+from headrace_cli.commands.options import BootstrapServers, TopicName, auth_option
 from headrace_cli.commands.progress import tracked
 from headrace_cli.dead.letters import Letter, letter_files, letters
 from headrace_cli.dead.redrive_log import RedriveLog
@@ -21,6 +21,7 @@ from headrace_cli.dead.summary import summary
 from headrace_cli.errors import OptionError
 from headrace_cli.interrupts import interrupts_later
 from headrace_cli.lake_reader import LakeObjects
+from headrace_cli.main import FAILURE
 from headrace_cli.stores import open_objects
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def list_letters(*, location: str, selection: Selection, as_json: bool) -> None:
     elif counts:
         click.echo(dead_text.counts_text(counts))
     else:
-        click.echo(f"{location} has no such letters", err=True)
+        _say_none(location)
 
 
 @dead.command(
@@ -94,12 +95,15 @@ def show(*, location: str, selection: Selection, limit: int, as_json: bool) -> N
     """
     objects = open_objects(location)
     log = RedriveLog(objects, clock_ms=_now_ms)
+    letter = None
     for letter in itertools.islice(_selected(objects, selection), limit):
         fates = log.fates(str(letter.record))
         if as_json:
             click.echo(json.dumps(dead_text.letter_json(letter, fates), ensure_ascii=False))
         else:
             click.echo(dead_text.letter_text(letter, fates))
+    if letter is None and not as_json:
+        _say_none(location)
 
 
 @dead.command(
@@ -116,14 +120,7 @@ def show(*, location: str, selection: Selection, limit: int, as_json: bool) -> N
 @click.argument("location", metavar="LAKE")
 @letter_filters
 @click.option("--kafka", "bootstrap_servers", type=BootstrapServers(), required=True, help="Brokers to start from.")
-@click.option(
-    "--kafka-auth",
-    "auth",
-    type=click.Choice(["plaintext", "iam"]),
-    default="plaintext",
-    show_default=True,
-    help="How to log in: not at all, or with MSK's IAM over TLS.",
-)
+@auth_option("--kafka-auth", "auth")
 @click.option("--to", type=TopicName(), help="The topic for all of them.  [default: the topic each came from]")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many records.")
 @click.option("--send", is_flag=True, help="Send them; without, only say what would be sent.")
@@ -142,7 +139,7 @@ def redrive(
     settle: bool,
     resend_unknown: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Send dead letters back to their topic, or to another one.
 
     Payload, key and headers are as they were; one more header, headrace-redrive, says which record it is. A record is
@@ -166,8 +163,11 @@ def redrive(
         if settle:
             click.echo(dead_text.settled_text(run.settle()), err=True)
         _act(run, _selected(objects, selection), send=send, as_json=as_json)
-    if send and not run.report.complete:
-        raise click.exceptions.Exit(1)
+    return FAILURE if send and not run.report.complete else 0
+
+
+def _say_none(location: str) -> None:
+    click.echo(f"{location} has no such letters", err=True)
 
 
 def _act(run: "Redrive", selected: Iterator[Letter], *, send: bool, as_json: bool) -> None:

@@ -2,10 +2,9 @@
 
 from base64 import b64encode
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from headrace_cli.commands.rendering import cell
+from headrace_cli.commands.rendering import cell, columns_text, iso, minute, plain
 from headrace_cli.dead.letters import Letter
 from headrace_cli.dead.redrive_log import Destination, Fate
 from headrace_cli.dead.summary import Count, Kind
@@ -20,20 +19,17 @@ MAX_FIELD_CHARS = 120
 MAX_REFUSED = 20
 """Records named on the screen."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MINUTE = len("2024-03-13T10:15")
 _STATUS = {"sent": "sent", "not_sent": "was not sent", "claimed": "may have been sent", "unknown": "may have been sent"}
 
 
 def counts_text(counts: Mapping[Kind, Count]) -> str:
     """The table of `headrace dead list`: no name is cut; times to the minute, and no column of nothing but zeros."""
-    rows = [count_json(kind, count) for kind, count in counts.items()]
-    for row in rows:
-        row.update(first=row["first"][:_MINUTE], last=row["last"][:_MINUTE])
-    shown = [name for name in rows[0] if any(row[name] != 0 for row in rows)]
-    columns = [[name.replace("_", " "), *(_plain(cell(row[name])) for row in rows)] for name in shown]
-    padded = [[text.ljust(max(map(len, column))) for text in column] for column in columns]
-    return "\n".join("  ".join(line).rstrip() for line in zip(*padded, strict=True))
+    return columns_text(
+        [
+            count_json(kind, count) | {"first": minute(count.first_ms), "last": minute(count.last_ms)}
+            for kind, count in counts.items()
+        ]
+    )
 
 
 def count_json(kind: Kind, count: Count) -> dict[str, Any]:
@@ -72,11 +68,11 @@ def letter_json(letter: Letter, fates: Mapping[Destination, Fate]) -> dict[str, 
 
 def letter_text(letter: Letter, fates: Mapping[Destination, Fate]) -> str:
     """A letter in some lines, each short enough to look at."""
-    headers = [f"{_plain(name)}={_bytes(value, MAX_FIELD_CHARS)}" for name, value in letter.headers]
+    headers = [f"{plain(name)}={_bytes(value, MAX_FIELD_CHARS)}" for name, value in letter.headers]
     record = letter.record
     lines = [
         f"{record.position}  {iso(record.timestamp_ms)}  {letter.pipeline}, generation {letter.generation}",
-        f"  reason   {_plain(letter.reason)}: {_plain(letter.detail)[:MAX_VALUE_CHARS]}",
+        f"  reason   {plain(letter.reason)}: {plain(letter.detail)[:MAX_VALUE_CHARS]}",
         f"  key      {_bytes(letter.key, MAX_FIELD_CHARS)}",
         *(f"  header   {header}" for header in headers),
         f"  value    {_bytes(letter.value, MAX_VALUE_CHARS)}",
@@ -140,17 +136,8 @@ def report_text(report: "Report", *, send: bool) -> str:
     return "\n".join(lines if send else [*lines, "this was a dry run: add --send"])
 
 
-def iso(time_ms: int) -> str:
-    """An epoch time in ISO 8601, or as a number if it is in no year that has one."""
-    try:
-        time = _EPOCH + timedelta(milliseconds=time_ms)
-    except OverflowError:
-        return f"{time_ms} ms"
-    return cell(time)
-
-
 def _refused(what: str, refused: "list[Refused]") -> list[str]:
-    lines = [f"{what}: {each.record}: {_plain(each.reason)}" for each in refused[:MAX_REFUSED]]
+    lines = [f"{what}: {each.record}: {plain(each.reason)}" for each in refused[:MAX_REFUSED]]
     more = len(refused) - MAX_REFUSED
     return [*lines, f"{what}: {more:,} more"] if more > 0 else lines
 
@@ -168,8 +155,8 @@ def _fate_json(to: Destination, fate: Fate) -> dict[str, Any]:
 
 def _fate_text(to: Destination, fate: Fate) -> str:
     where = f"{to.topic}-{fate.partition}@{fate.offset}" if fate.status == "sent" else to.topic
-    because = f": {_plain(fate.reason)}" if fate.reason else ""
-    return f"{_STATUS[fate.status]} to {where} at {iso(fate.at_ms)} (cluster {_plain(to.cluster)}){because}"
+    because = f": {plain(fate.reason)}" if fate.reason else ""
+    return f"{_STATUS[fate.status]} to {where} at {iso(fate.at_ms)} (cluster {plain(to.cluster)}){because}"
 
 
 def _bytes(value: bytes | None, most: int) -> str:
@@ -177,11 +164,6 @@ def _bytes(value: bytes | None, most: int) -> str:
         return "null"
     text = cell(value)
     return text if len(text) <= most else f"{text[:most]}… ({len(value):,} bytes)"
-
-
-def _plain(text: str) -> str:
-    """Text of unknown origin without what would move a terminal's cursor."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def _base64(value: bytes | None) -> str | None:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -10,17 +11,18 @@ from typing import Any, NamedTuple
 import click
 
 from headrace.checkpoint import Checkpoint
+from headrace.errors import CheckpointCorrupt
 from headrace.settings import Settings
 from headrace_cli.commands.examples import examples
-from headrace_cli.commands.options import Assignment, GenerationName
-from headrace_cli.commands.rendering import print_table
+from headrace_cli.commands.options import Assignment, GenerationName, store_options
 from headrace_cli.errors import CommandError, OptionError
-from headrace_cli.generations.replacement import APPLICATION, REPLACEABLE, Replacement, Step, Target
-from headrace_cli.generations.report import COLUMNS, as_json_object, cells
+from headrace_cli.generations.replacement import REPLACEABLE, Replacement, Step, Target
+from headrace_cli.generations.report import as_json_object, as_text
 from headrace_cli.generations.state import described, next_free, progress, refuse_consumed, undrained
-from headrace_cli.stores import Checkpoints, checkpoints_url, lake_url, open_stores
+from headrace_cli.stores import APPLICATION, Checkpoints, checkpoints_url, lake_url, open_stores
 
 MOST_MINUTES = 9_999
+PARTITIONS_SHOWN = 50
 IDLE_TIMEOUT_S = Settings().idle_timeout_ms / 1000
 
 
@@ -34,6 +36,12 @@ class Lake(NamedTuple):
     def open(self) -> Checkpoints:
         """Its checkpoints; raises as `open_stores`."""
         return open_stores(self.location, self.checkpoints).checkpoints
+
+    def __str__(self) -> str:
+        """As the command line has it."""
+        checkpoints = () if self.checkpoints is None else ("--checkpoints", self.checkpoints)
+        application = () if self.application == APPLICATION else ("--application", self.application)
+        return shlex.join((self.location, *checkpoints, *application))
 
 
 class Consent(NamedTuple):
@@ -55,20 +63,11 @@ class Consent(NamedTuple):
         raise CommandError("not confirmed: nothing was changed (--yes does not ask)")
 
 
-def _store_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option("--application", default=APPLICATION, show_default=True, help="Whose checkpoints."),
-        click.option("--checkpoints", metavar="WHERE", help="dynamodb:TABLE, or a folder.  [default: beside the lake]"),
-    ):
-        command = option(command)
-    return command
-
-
 def _lake_or_stack(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command what it works on, as `lake` or `stack`, and `consent`."""
 
     @click.argument("location", required=False)
-    @_store_options
+    @store_options
     @click.option("--stack", metavar="NAME", help="The application's stack on AWS, e.g. headrace-dev.")
     @click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
     @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -85,6 +84,8 @@ def _lake_or_stack(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         if (location is None) == (stack is None):
             raise OptionError("of what? give either a LOCATION or --stack NAME")
+        if stack is not None and checkpoints is not None:
+            raise OptionError("--checkpoints belongs to a LOCATION: a stack knows its own table")
         lake = None if location is None else Lake(location, checkpoints, application)
         return command(lake=lake, stack=stack, consent=Consent(dry_run, yes), **options)
 
@@ -128,7 +129,7 @@ def generation() -> None:
     )
 )
 @click.argument("location")
-@_store_options
+@store_options
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object per pipeline and topic, one per line.")
 def show(*, location: str, checkpoints: str | None, application: str, as_json: bool) -> None:
     """Show how far each generation is, by pipeline and topic.
@@ -143,7 +144,7 @@ def show(*, location: str, checkpoints: str | None, application: str, as_json: b
         for each in rows:
             click.echo(json.dumps(as_json_object(each)))
     elif rows:
-        print_table(COLUMNS, map(cells, rows))
+        click.echo(as_text(rows))
     else:
         click.echo(f"{location} has no checkpoints of {application} yet", err=True)
     if corrupt:
@@ -203,8 +204,10 @@ def _drain_lake(lake: Lake, name: str, consent: Consent, idle_timeout_ms: int) -
         click.echo(f"generation {name} is drained")
         return
     refuse_consumed(own, now_ms=_now_ms(), idle_timeout_ms=idle_timeout_ms)
-    for number, each in enumerate(left, 1):
+    for number, each in enumerate(left[:PARTITIONS_SHOWN], 1):
         click.echo(f"{number}. {described(each)}")
+    if len(left) > PARTITIONS_SHOWN:
+        click.echo(f"… and {len(left) - PARTITIONS_SHOWN:,} more")
     if not consent.given():
         return
     from headrace_cli.generations import drain as draining  # noqa: PLC0415 - reads the template: not for a plan
@@ -263,11 +266,15 @@ def new(
     elif changes or abandon:
         raise OptionError("--set and --abandon belong to --stack: here nothing is started")
     elif lake is not None:
-        for line in _advice(list(lake.open().checkpoints(lake.application)), name):
+        corrupt: list[CheckpointCorrupt] = []
+        found = list(lake.open().checkpoints(lake.application, corrupt.append))
+        for error in corrupt:
+            click.echo(f"{error.place} cannot be read: its generation cannot end; do not use that one's name again")
+        for line in _advice(lake, found, name):
             click.echo(line)
 
 
-def _advice(found: Sequence[Checkpoint], name: str | None) -> Iterable[str]:
+def _advice(lake: Lake, found: Sequence[Checkpoint], name: str | None) -> Iterable[str]:
     used = sorted({each.key.generation for each in found})
     name = name or next_free(used)
     if name in used:
@@ -276,7 +283,7 @@ def _advice(found: Sequence[Checkpoint], name: str | None) -> Iterable[str]:
         if left := undrained(found, old):
             yield (
                 f"generation {old} is not drained: {len(left)} partition(s), first {described(left[0])}; stop its "
-                f"consumers, then headrace generation drain --generation {old}"
+                f"consumers, then headrace generation drain {lake} --generation {old}"
             )
     yield f"generation {name} is free: start the functions with HEADRACE_GENERATION={name} and new consumer groups"
 
@@ -294,6 +301,9 @@ def _replace(stack: str, target: Target, consent: Consent, timeout_minutes: int)
         if steps and consent.given():
             replacement.run(steps)
             click.echo("done")
+    except CheckpointCorrupt as error:
+        restore = f"{error.place} cannot be read: restore exactly what was written last"
+        raise CommandError(f"{restore}, or go on without it: headrace generation new --abandon") from error
     except KeyboardInterrupt:
         click.echo("interrupted; the same command goes on from here", err=True)
         raise

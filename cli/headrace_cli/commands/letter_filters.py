@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 import click
 
-from headrace_cli.commands.options import TopicName
+from headrace_cli.commands.options import TopicName, several
 from headrace_cli.dead.selection import OffsetRange, Position, Selection
 from headrace_cli.errors import OptionError
 
@@ -69,14 +69,14 @@ def letter_filters(command: Command) -> Command:
     """Give a command the filters; it gets them as `selection: Selection`."""
 
     @click.option("--late", is_flag=True, help="Late rows too (their reason is `late`).")
-    @_several("--pipeline", "pipelines", help="Of this pipeline.")
-    @_several("--generation", "generations", help="Of this generation.")
-    @_several("--topic", "topics", type=TopicName(), help="From this topic.")
-    @_several("--partition", "partitions", type=click.IntRange(min=0), help="From this partition.")
-    @_several("--offset", "offsets", type=Offsets(), help="At 41, 41:50 (without 50), 41: or :50.")
-    @_several("--position", "positions", type=RecordPosition(), help="This record.")
+    @several("--pipeline", "pipelines", help="Of this pipeline.")
+    @several("--generation", "generations", help="Of this generation.")
+    @several("--topic", "topics", type=TopicName(), help="From this topic.")
+    @several("--partition", "partitions", type=click.IntRange(min=0), help="From this partition.")
+    @several("--offset", "offsets", type=Offsets(), help="At 41, 41:50 (without 50), 41: or :50.")
+    @several("--position", "positions", type=RecordPosition(), help="This record.")
     @click.option("--positions", "listed", type=click.File(), metavar="FILE", help="Records by position, one per line.")
-    @_several("--reason", "reasons", help="With this reason, e.g. invalid_json.")
+    @several("--reason", "reasons", help="With this reason, e.g. invalid_json.")
     @click.option("--since", "since_ms", type=Instant(), help="With a Kafka timestamp from then on (UTC).")
     @click.option("--until", "until_ms", type=Instant(), help="With a Kafka timestamp before then (UTC).")
     @functools.wraps(command)
@@ -89,11 +89,6 @@ def letter_filters(command: Command) -> Command:
         return command(*args, selection=Selection(**filters), **kwargs)
 
     return gathered
-
-
-def _several(name: str, field: str, **attributes: Any) -> Callable[[Command], Command]:
-    """An option that may be repeated, as a set."""
-    return click.option(name, field, multiple=True, callback=lambda _ctx, _param, given: frozenset(given), **attributes)
 
 
 def _listed(lines: Iterable[str]) -> set[Position]:

@@ -1,14 +1,16 @@
-"""The options by which commands say what a file is and what its fields mean, written once."""
+"""Options that several commands have, and the forms of their values, written once."""
 
 import functools
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import click
 
+from headrace.kafka import KafkaAuth
 from headrace_cli.sources.fields import FieldOptions
 from headrace_cli.sources.source import AUTO, FORMATS
+from headrace_cli.stores import APPLICATION
 
 Command = Callable[..., Any]
 
@@ -79,6 +81,33 @@ class Assignment(click.ParamType):
         if not (name and equals and text):
             self.fail(f"{value!r} is not NAME=VALUE", param, ctx)
         return name, text
+
+
+def several(name: str, field: str, **attributes: Any) -> Callable[[Command], Command]:
+    """An option that may be repeated, as a set."""
+    return click.option(name, field, multiple=True, callback=lambda _ctx, _param, given: frozenset(given), **attributes)
+
+
+def store_options(command: Command) -> Command:
+    """Give a command with a LOCATION the options `checkpoints` and `application`, as `open_stores` takes them."""
+    application = click.option("--application", default=APPLICATION, show_default=True, help="Whose checkpoints.")
+    checkpoints = click.option(
+        "--checkpoints",
+        metavar="STORE",
+        help="dynamodb:TABLE, file:DIR or a folder.  [default: `checkpoints` in LOCATION, if that is a folder]",
+    )
+    return checkpoints(application(command))
+
+
+def auth_option(*names: str) -> Callable[[Command], Command]:
+    """How a command logs in to Kafka, as `KafkaAuth`."""
+    return click.option(
+        *names,
+        type=click.Choice(get_args(KafkaAuth)),
+        default="plaintext",
+        show_default=True,
+        help="How to log in: not at all, or with MSK's IAM over TLS.",
+    )
 
 
 def field_options(command: Command) -> Command:

@@ -7,7 +7,7 @@ import click
 
 from headrace.kafka import KafkaAuth
 from headrace_cli.commands.examples import examples
-from headrace_cli.commands.options import BootstrapServers, TopicName, field_options
+from headrace_cli.commands.options import BootstrapServers, TopicName, auth_option, field_options
 from headrace_cli.commands.progress import tracked
 from headrace_cli.kafka.producer import Produced
 from headrace_cli.kafka.producer import produce as produce_records
@@ -30,13 +30,7 @@ from headrace_cli.sources.source import Source
 @click.argument("file")
 @click.option("--topic", type=TopicName(), required=True, help="The topic to produce to.")
 @click.option("--kafka", "bootstrap_servers", type=BootstrapServers(), required=True, help="Brokers to start from.")
-@click.option(
-    "--auth",
-    type=click.Choice(["plaintext", "iam"]),
-    default="plaintext",
-    show_default=True,
-    help="How to log in: not at all, or with MSK's IAM over TLS.",
-)
+@auth_option("--auth")
 @field_options
 @click.option("--limit", type=click.IntRange(min=0), help="Stop after so many records.")
 @click.option("--skip-too-large", is_flag=True, help="Leave out records that are too large for the topic.")

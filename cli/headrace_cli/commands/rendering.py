@@ -3,13 +3,16 @@
 import datetime as dt
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 BASE64 = "base64:"
 """Marks bytes in JSON that are no printable text."""
 HEX = "0x"
 """Marks the same on the screen and in CSV."""
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MINUTE = len("2024-03-13T10:15")
 
 
 def json_value(value: Any) -> Any:
@@ -50,6 +53,40 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*map(Text, row))  # as text: a value's brackets are no markup
     Console().print(table)
+
+
+def columns_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows with the same names, in columns that cut nothing; a column of nothing but zeros or nothing is left out."""
+    shown = [name for name in rows[0] if any(row[name] not in {0, None} for row in rows)]
+    columns = [_column(name, [row[name] for row in rows]) for name in shown]
+    return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
+
+
+def _column(name: str, values: Sequence[Any]) -> list[str]:
+    numbers = all(isinstance(value, int) for value in values)
+    cells = [name.replace("_", " "), *(f"{value:,}" if numbers else plain(cell(value)) for value in values)]
+    width = max(map(len, cells))
+    return [text.rjust(width) if numbers else text.ljust(width) for text in cells]
+
+
+def minute(time_ms: int) -> str:
+    """As `iso`, to the minute."""
+    text = iso(time_ms)
+    return text[:_MINUTE] if text.endswith("Z") else text
+
+
+def iso(time_ms: int) -> str:
+    """An epoch time in ISO 8601, or as a number if it is in no year that has one."""
+    try:
+        time = _EPOCH + dt.timedelta(milliseconds=time_ms)
+    except OverflowError:
+        return f"{time_ms} ms"
+    return cell(time)
+
+
+def plain(text: str) -> str:
+    """Text of unknown origin without what would move a terminal's cursor."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def _printable(value: bytes) -> str | None:

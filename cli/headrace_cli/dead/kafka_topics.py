@@ -137,8 +137,7 @@ class KafkaTopics:
 
     def _opened_producer(self) -> Producer:
         if self._producer is None:
-            settings = producer_settings(self._servers, self._auth) | {
-                "message.timeout.ms": int(self._delivery_timeout_s * 1000),
+            settings = producer_settings(self._servers, self._auth, self._delivery_timeout_s) | {
                 "batch.num.messages": 1,  # a broker refuses a batch as a whole: each letter stands for itself
                 "error_cb": self._remember,
             }
@@ -148,9 +147,9 @@ class KafkaTopics:
     def _queue(self, producer: Producer, topic: str, letter: Letter, deliveries: Deliveries) -> None:
         identity = str(letter.record)
         headers: list[tuple[str, str | bytes | None]] = [*letter.headers, (REDRIVE_HEADER, identity.encode())]
-        delivered = functools.partial(_delivered, deliveries, identity)
+        answered = functools.partial(take_answer, deliveries, identity)
         try:
-            producer.produce(topic, letter.value, letter.key, headers=headers, on_delivery=delivered)
+            producer.produce(topic, letter.value, letter.key, headers=headers, on_delivery=answered)
         except BufferError:
             deliveries.not_sent[identity] = "the producer's queue is full: run it again"
         except KafkaException as error:
@@ -216,14 +215,18 @@ class KafkaTopics:
         self._last_error = error.str()
 
 
-def _delivered(deliveries: Deliveries, identity: str, error: KafkaError | None, message: Message) -> None:
+def take_answer(deliveries: Deliveries, identity: str, error: KafkaError | None, message: Message) -> None:
+    """Write down what the broker answered of one letter."""
     if error is not None:
         told = deliveries.not_sent if error.code() in _NOT_WRITTEN else deliveries.unknown
         told[identity] = _reason(error, len(message.value() or b""))
         return
     partition, offset = message.partition(), message.offset()
-    assert partition is not None and offset is not None  # noqa: S101, PT018 - a delivered record has both
-    deliveries.sent.append(Sent(identity, partition, offset))
+    if partition is None or offset is None:
+        # A broker that crashed may know that it has a batch, which was sent again, and not where.
+        deliveries.unknown[identity] = "the topic has it, but after a failure the broker does not tell where"
+    else:
+        deliveries.sent.append(Sent(identity, partition, offset))
 
 
 def _reason(error: KafkaError, size: int) -> str:

@@ -23,6 +23,8 @@ from kafka_esm import SamTemplate
 
 SWEEPS = 3
 """A sweep publishes or is overtaken, the next one closes; more would mean that somebody commits."""
+FAILURES_TOLD = 3
+"""They go into one line."""
 
 
 class OneGeneration:
@@ -95,8 +97,9 @@ def drain(settings: Settings, catalog: CheckpointCatalog) -> Mapping[str, int]:
 
 
 def _told(failures: Mapping[str, Exception]) -> str:
-    told = "; ".join(f"{name}: {type(error).__name__}: {error}" for name, error in failures.items())
-    return f"{len(failures)} partition(s) cannot be drained: {told}"
+    told = [f"{name}: {type(error).__name__}: {error}" for name, error in failures.items()][:FAILURES_TOLD]
+    more = len(failures) - len(told)
+    return f"{len(failures)} partition(s) cannot be drained: {'; '.join(told)}{f'; and {more} more' if more else ''}"
 
 
 def _pipelines(settings: Settings) -> Any:

@@ -18,9 +18,8 @@ from headrace.checkpoint import Checkpoint, CheckpointCatalog, raise_corrupt
 from headrace.errors import CheckpointCorrupt
 from headrace_cli.errors import CommandError, OptionError
 from headrace_cli.generations.state import described, undrained
+from headrace_cli.stores import APPLICATION
 
-APPLICATION = "headrace"
-"""HEADRACE_APPLICATION in template.yaml."""
 REPLACEABLE = ("ClicksTopic", "LogsTopic", "ConsumerGroupPrefix")
 """Parameters that only new mappings take; any other one is changed by an ordinary deployment."""
 UPDATABLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")

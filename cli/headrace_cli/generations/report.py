@@ -1,27 +1,30 @@
-"""How far generations are, as cells of a table and as JSON."""
+"""How far generations are, for a person and as JSON."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
+from headrace_cli.commands.rendering import columns_text, minute
 from headrace_cli.generations.state import Progress
 
-COLUMNS = (
-    *("generation", "pipeline", "topic", "state", "partitions", "next_offsets", "versions"),
-    *("open_until", "pending", "last_commit", "ticks"),
-)
+
+def as_text(rows: Sequence[Progress]) -> str:
+    """The table of `headrace generation show`: what says whether a generation can end."""
+    return columns_text([_cells(each) for each in rows])
 
 
-def cells(each: Progress) -> list[str]:
-    """A row of the table, in the order of `COLUMNS`."""
+def _cells(each: Progress) -> dict[str, Any]:
     parts = each.partitions.values()
-    return [
-        *(each.generation, each.pipeline, each.topic, each.state, str(len(parts))),
-        _span([c.next_offset for c in parts]),
-        _span([c.version for c in parts]),
-        _iso(each.open_until_ms),
-        *(str(each.pending), _iso(each.committed_at_ms), str(each.ticks)),
-    ]
+    return {
+        "generation": each.generation,
+        "pipeline": each.pipeline,
+        "topic": each.topic,
+        "state": each.state,
+        "partitions": len(parts),
+        "next_offsets": _span([c.next_offset for c in parts]),
+        "pending": each.pending,
+        "open_until": None if each.open_until_ms is None else minute(each.open_until_ms),
+        "last_commit": minute(each.committed_at_ms),
+    }
 
 
 def _span(values: Sequence[int]) -> str:
@@ -29,14 +32,8 @@ def _span(values: Sequence[int]) -> str:
     return str(least) if least == most else f"{least}…{most}"
 
 
-def _iso(time_ms: int | None) -> str:
-    if time_ms is None:
-        return ""
-    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def as_json_object(each: Progress) -> dict[str, Any]:
-    """The same with every partition by itself."""
+    """Everything that is known, every partition by itself."""
     return {
         "generation": each.generation,
         "pipeline": each.pipeline,

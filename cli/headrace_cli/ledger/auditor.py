@@ -44,9 +44,9 @@ class Scope(NamedTuple):
     """What is audited."""
 
     application: str
-    pipelines: Sequence[str] = ()
+    pipelines: frozenset[str] = frozenset()
     """Empty: all."""
-    topics: Sequence[str] = ()
+    topics: frozenset[str] = frozenset()
     """Empty: all."""
 
     def has(self, pipeline: str, topic: str) -> bool:
@@ -63,7 +63,7 @@ def audit(objects: Objects, checkpoints: Checkpoints, scope: Scope, log: Log | N
     """Compare the books with the lake, and with Kafka's log if there is one.
 
     Raises:
-        OptionError: the application has no such checkpoint.
+        OptionError: the application has no checkpoint of something that was asked for.
         CheckpointCorrupt: one cannot be read.
         InfrastructureError: a store or Kafka failed.
     """
@@ -94,9 +94,11 @@ def audit(objects: Objects, checkpoints: Checkpoints, scope: Scope, log: Log | N
 
 
 def _books(checkpoints: Checkpoints, scope: Scope) -> dict[Place, Checkpoint]:
-    found = [c for c in checkpoints.checkpoints(scope.application) if scope.has(c.key.pipeline, c.key.topic)]
-    if not found:
-        asked = ", ".join([*scope.pipelines, *scope.topics])
+    everything = list(checkpoints.checkpoints(scope.application))
+    found = [c for c in everything if scope.has(c.key.pipeline, c.key.topic)]
+    unknown = scope.pipelines - {c.key.pipeline for c in everything} | scope.topics - {c.key.topic for c in everything}
+    if unknown or not found:
+        asked = ", ".join(sorted(unknown or scope.pipelines | scope.topics))
         raise OptionError(
             f"application {scope.application!r} has no checkpoints{f' of {asked}' if asked else ''} here"
             " (--application, --checkpoints, --pipeline and --topic say which)"

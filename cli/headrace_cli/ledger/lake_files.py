@@ -1,7 +1,7 @@
 """The lake's files as the audit reads them: names from the listing, footers from the last bytes of each."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple, Protocol
@@ -78,7 +78,7 @@ class LakeEntry(NamedTuple):
     damage: str | None
 
 
-def entries(objects: LakeObjects, pipelines: Sequence[str] | None) -> Iterator[LakeEntry]:
+def entries(objects: LakeObjects, pipelines: Collection[str] | None) -> Iterator[LakeEntry]:
     """Every file of these pipelines (None: of all), a bounded number of them read ahead."""
     folders = [f"{LAKE}/{pipeline}/" for pipeline in pipelines] if pipelines is not None else [f"{LAKE}/"]
     keys = (key for folder in folders for key in objects.keys(folder) if key.endswith(".parquet"))

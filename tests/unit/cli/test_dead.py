@@ -126,8 +126,9 @@ def test_the_limit_is_20_letters(tmp_path, capsys):
     assert len(printed(capsys, "show", tmp_path, "--json")) == 20
 
 
-def test_a_lake_without_letters_is_said_to_have_none(tmp_path, capsys):
-    assert run(["dead", "list", str(tmp_path)]) == 0
+@pytest.mark.parametrize("command", ["list", "show"])
+def test_a_lake_without_letters_is_said_to_have_none(tmp_path, capsys, command):
+    assert run(["dead", command, str(tmp_path)]) == 0
     assert "has no such letters" in capsys.readouterr().err
 
 

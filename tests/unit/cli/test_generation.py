@@ -1,6 +1,8 @@
 """`headrace generation` on stores that the functions themselves wrote: in a folder, and on AWS's local server."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -111,12 +113,16 @@ class TestShow:
         assert list(one["partitions"]) == ["0", "1"]
         assert (one["partitions"]["1"]["next_offset"], one["partitions"]["1"]["version"]) == (2, 1)
 
-    def test_is_a_table_for_people(self, folder, capsys, monkeypatch):
-        monkeypatch.setenv("COLUMNS", "200")
+    def test_for_a_person_cuts_nothing_however_narrow_the_terminal(self, folder, capsys, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "40")
+        deliver(stores_in(folder), generation="2", partitions=(0,))
+        capsys.readouterr()
         assert run(["generation", "show", str(folder)]) == 0
-        printed = capsys.readouterr().out
-        assert "consuming?" in printed
-        assert "open_until" in printed
+        header, first, second = capsys.readouterr().out.splitlines()
+        names = ["generation", "pipeline", "topic", "state", "partitions", "next offsets", "open until", "last commit"]
+        assert re.split(" {2,}", header) == names, "nothing is pending: no column of zeros"
+        assert first.split()[:7] == ["1", "clickstream", "clicks", "consuming?", "2", "2", "2024-03-13T13:30"]
+        assert second.split()[:5] == ["2", "clickstream", "clicks", "consuming?", "1"]
 
     def test_reads_a_bucket_and_a_table(self, on_aws, capsys):
         (one,) = shown(capsys, *on_aws)
@@ -206,6 +212,19 @@ class TestDrain:
         assert "2 partition(s) cannot be drained" in line
         assert "FingerprintChanged" in line
 
+    def test_what_it_says_is_bounded(self, folder, capsys, monkeypatch):
+        deliver(stores_in(folder), partitions=range(2, 60))
+        capsys.readouterr()
+        arguments = ["generation", "drain", str(folder), "--generation", "1", "--idle-timeout", "0.001"]
+        assert run([*arguments, "--dry-run"]) == 0
+        *_, last, more = capsys.readouterr().out.splitlines()
+        assert (last.partition(".")[0], more) == ("50", "… and 10 more")
+        monkeypatch.setenv("HEADRACE_SESSION_GAP_MS", "1")
+        assert run([*arguments, "--yes"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.count("FingerprintChanged") == 3
+        assert line.endswith("; and 57 more")
+
     @pytest.mark.parametrize("name", ["2", "none"])
     def test_names_the_generations_that_there_are(self, folder, capsys, name):
         assert run(["generation", "drain", str(folder), "--generation", name]) == 2
@@ -221,12 +240,29 @@ class TestNew:
         assert run(["generation", "new", str(folder)]) == 0
         first, second = capsys.readouterr().out.splitlines()
         assert first.startswith("generation 1 is not drained: 2 partition(s), first headrace#clickstream#1#clicks-0")
-        assert "headrace generation drain --generation 1" in first
+        assert first.endswith(f"then headrace generation drain {folder} --generation 1")
         assert "HEADRACE_GENERATION=2" in second
+
+    def test_what_it_advises_can_be_copied(self, folder, capsys):
+        options = ["--checkpoints", f"file:{folder}/checkpoints"]
+        assert run(["generation", "new", str(folder), *options]) == 0
+        first, _ = capsys.readouterr().out.splitlines()
+        _, _, command = first.partition("then headrace ")
+        assert run([*shlex.split(command), "--idle-timeout", "0.001", "--dry-run"]) == 0
+        assert "2. headrace#clickstream#1#clicks-1: open windows" in capsys.readouterr().out
 
     def test_refuses_a_name_that_was_used(self, folder, capsys):
         assert run(["generation", "new", str(folder), "--generation", "1"]) == 2
         assert "generation 1 has been used; the next free name is 2" in capsys.readouterr().err
+
+    def test_a_checkpoint_that_cannot_be_read_does_not_stand_in_the_way_of_the_next_one(self, folder, capsys):
+        corrupt = folder / "checkpoints/headrace/clickstream/1/clicks/0.msgpack"
+        corrupt.write_bytes(b"rubbish")
+        assert run(["generation", "new", str(folder)]) == 0
+        told, left, advice = capsys.readouterr().out.splitlines()
+        assert told.startswith(f"{corrupt} cannot be read: its generation cannot end")
+        assert left.startswith("generation 1 is not drained: 1 partition(s)")
+        assert "HEADRACE_GENERATION=2" in advice
 
     @pytest.mark.parametrize("option", [["--abandon"], ["--set", "ClicksTopic=c2"]], ids=" ".join)
     def test_starts_nothing_without_a_stack(self, folder, capsys, option):

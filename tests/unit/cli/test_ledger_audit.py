@@ -148,14 +148,14 @@ def test_landed_rows_are_named_exactly_because_every_other_record_has_a_row(depl
 
 def test_dead_letters_are_named_exactly_where_the_others_landed(deployment):
     remove(deployment, "dead_letters")
-    first, second = deployment.audit(pipelines=("landing",)).findings
+    first, second = deployment.audit(pipelines={"landing"}).findings
     assert (first.exact, first.offsets, first.rows) == (True, [(2, 3)], 1)
     assert (second.exact, second.offsets, second.rows) == (False, [(6, 8), (9, 11)], 2), "6 and 7 may be a gap"
 
 
 def test_a_whole_table_that_is_gone_is_named_commit_by_commit(deployment):
     gone = remove(deployment, "hits")
-    report = deployment.audit(pipelines=("landing",))
+    report = deployment.audit(pipelines={"landing"})
     assert sum(finding.files for finding in report.findings) == len(gone)
     assert named_by(report.findings) >= {0, 1, 3, 4, 5, 8, 11, 12}
 
@@ -343,10 +343,10 @@ def test_generations_have_books_of_their_own(deployment):
 
 def test_only_what_is_asked_for_is_audited(deployment):
     deployment.objects.delete([key for key in deployment.files() if "/windows/" in key])
-    assert deployment.audit(pipelines=("landing",)).balanced
-    assert deployment.audit(topics=("hits",)).differences > 0
+    assert deployment.audit(pipelines={"landing"}).balanced
+    assert deployment.audit(topics={"hits"}).differences > 0
     with pytest.raises(OptionError, match="has no checkpoints of other here"):
-        deployment.audit(topics=("other",))
+        deployment.audit(topics={"other"})
 
 
 @pytest.mark.parametrize(
@@ -372,7 +372,7 @@ def test_offsets_that_stop_to_add_up_are_named_by_commit():
     deployment.checkpoints.commit(lost, expected_version=1)
     for offset in range(5, 9):
         deployment.deliver([of_hour(offset, 0)])
-    (finding,) = deployment.audit(pipelines=("landing",)).findings
+    (finding,) = deployment.audit(pipelines={"landing"}).findings
     assert (finding.kind, finding.versions, finding.offsets) == ("unbalanced", (2, 3), [(2, 6)])
 
 
@@ -521,6 +521,12 @@ class TestCommand:
         assert "landing 1 hits-0" in out
         assert out.splitlines()[-1].startswith("BALANCED: 2 partitions, ")
 
+    def test_what_is_asked_for_twice_is_read_once(self, folder, capsys):
+        assert run(["audit", str(folder), "--pipeline", "landing"]) == 0
+        once = capsys.readouterr().out
+        assert run(["audit", str(folder), "--pipeline", "landing", "--pipeline", "landing"]) == 0
+        assert capsys.readouterr().out == once
+
     def test_books_that_do_not_balance_end_with_1_and_name_the_offsets(self, folder, capsys):
         (gone,) = folder.glob("lake/landing/hits/date=2024-03-13/hour=13/*.parquet")
         gone.unlink()
@@ -552,11 +558,25 @@ class TestCommand:
         assert lines[-1].strip() == "… and 10 more differences"
         assert len(lines) < 40
 
+    def test_a_file_s_name_cannot_move_the_cursor(self, folder, capsys):
+        (folder / "lake" / "landing" / "\x1b[2J.parquet").write_bytes(b"")
+        assert run(["audit", str(folder)]) == 1
+        assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())
+
+    def test_no_terminal_is_too_narrow_for_a_name_or_a_number(self, folder, capsys, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "20")
+        assert run(["audit", str(folder)]) == 0
+        header, line, *_ = capsys.readouterr().out.splitlines()
+        assert header.split() == ["partition", "offsets", "applied", "dead", "late", "files", "rows", "books"]
+        assert line.split()[:6] == ["landing", "1", "hits-0", "0-3", "3", "1"]
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
             (["FOLDER", "--application", "other"], "application 'other' has no checkpoints"),
             (["FOLDER", "--pipeline", "other"], "has no checkpoints of other"),
+            (["FOLDER", "--pipeline", "landing", "--pipeline", "other"], "has no checkpoints of other here"),
+            (["FOLDER", "--pipeline", "landing", "--topic", "other"], "has no checkpoints of other here"),
             (["FOLDER/none"], "no such folder"),
             (["FOLDER", "--checkpoints", "FOLDER/none"], "no such folder"),
             (["s3://bucket"], "name them with --checkpoints dynamodb:TABLE"),

@@ -209,7 +209,9 @@ def test_a_generation_whose_checkpoint_cannot_be_read_can_only_be_abandoned(aws,
     key = {"pk": {"S": "headrace#clickstream#1#clicks"}, "partition": {"N": "0"}}
     aws.client("dynamodb").update_item(TableName=aws.table, Key=key, UpdateExpression="REMOVE totals")
     assert run([*NEW, "--yes"]) == 1
-    assert "is not a checkpoint" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"DynamoDB table '{aws.table}' cannot be read: restore" in line
+    assert line.endswith("headrace generation new --abandon")
     assert run([*NEW, "--yes", "--abandon"]) == 0
     assert "[2/2] start" in capsys.readouterr().out
     assert CloudFormationStack("s").describe().parameters == PRESENT | START | {"ClicksTopic": "c2"}
@@ -309,6 +311,7 @@ def test_an_update_keeps_every_other_parameter():
         ["new", "--stack", "s", "--generation", "2", "--timeout-minutes", "0"],
         ["drain", "--stack", "s", "--set", "ClicksTopic=c2"],
         ["drain", "--stack", "s", "--generation", "1"],
+        ["drain", "--stack", "s", "--checkpoints", "dynamodb:t"],
         ["drain"],
     ],
     ids=" ".join,
