@@ -19,7 +19,7 @@ from typing import NamedTuple
 from chaos.guards import BY_NAME, GUARDS, Guard
 from chaos.run import positive
 
-SCHEDULES = 2_000
+SCHEDULES = 3_000
 """Without a difference in so many, a guard counts as not needed."""
 SCHEDULES_OF_KEPT = 500
 """So many, when it was found out before that it is not."""

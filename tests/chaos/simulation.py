@@ -109,6 +109,8 @@ class Simulation:
         else:
             for _ in range(self.choices.below(4)):
                 self.world.start_janitor()
+            for start in self.choices.among(((), (self.world.start_sweep,), (self._deliver_something,))):
+                start()  # what the janitor meets: somebody who publishes what has waited for days
 
     def _rewind(self) -> None:
         lane = self.choices.among(self.world.lanes)
