@@ -274,7 +274,6 @@ GUARDS = [
         "number-in-key",
         "7: and the number of the output",
         ("lake", KEY, KEY.replace("{number}", "0")),
-        why_kept="a commit writes one file per table and hour today; keys must not come to depend on that",
     ),
     _guard(
         "nothing-is-overwritten",
