@@ -248,7 +248,7 @@ GUARDS = [
     _guard(
         "operators-unchanged",
         "4: windows that other operators opened are left alone",
-        (P, "if state is not None and checkpoint.fingerprint != topology.fingerprint():", "if False:"),
+        (P, "if checkpoint.fingerprint != topology.fingerprint():", "if False:"),
     ),
     _guard(
         "gaps-are-counted",

@@ -209,12 +209,12 @@ class Pipeline:
         state = self._outbox.read(checkpoint.state_key) if checkpoint.state_key else checkpoint.state
         if state is not None:
             state = opened(state, f"the snapshot {checkpoint.state_key or ''} of {key}")
-        if state is not None and checkpoint.fingerprint != topology.fingerprint():
-            raise FingerprintChanged(
-                f"{key}: the operators ({topology.fingerprint()}) are not those that made its open windows "
-                f"({checkpoint.fingerprint}): undo the change, or deploy it with a new generation "
-                "(`headrace generation new`)"
-            )
+            if checkpoint.fingerprint != topology.fingerprint():
+                raise FingerprintChanged(
+                    f"{key}: the operators ({topology.fingerprint()}) are not those that made its open windows "
+                    f"({checkpoint.fingerprint}): undo the change, or deploy it with a new generation "
+                    "(`headrace generation new`)"
+                )
         return topology.build(TopicPartition(key.topic, key.partition), checkpoint.watermark_ms, state)
 
     def _facts(self, checkpoint: Checkpoint, fresh: Sequence[Record], logic: Logic) -> Totals:
