@@ -268,22 +268,19 @@ class TestLostAnswers:
             KafkaTopics("nowhere.invalid:9092")
 
 
+def sending(folder, broker, topic):
+    """The command that sends every letter of the folder's lake, for a process of its own."""
+    where = ["--kafka", broker.bootstrap_servers, "--to", topic]
+    return [*HEADRACE, "dead", "redrive", str(folder), *where, "--send"]
+
+
 def test_ctrl_c_leaves_a_log_from_which_the_next_redrive_goes_on(broker, topic, tmp_path, capsys):
     objects = open_lake(f"file:{tmp_path}")
     for version in range(1, 400):
         publish(objects, dead([record(version * 10 + n) for n in range(10)]), version=version)
-    command = [
-        *HEADRACE,
-        "dead",
-        "redrive",
-        str(tmp_path),
-        "--kafka",
-        broker.bootstrap_servers,
-        "--to",
-        topic,
-        "--send",
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        sending(tmp_path, broker, topic), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         eventually((tmp_path / "redriven" / "0000000001.json").exists)
         os.kill(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
@@ -301,18 +298,7 @@ def test_killed_in_the_middle_it_is_settled_and_finished(broker, topic, tmp_path
     objects = open_lake(f"file:{tmp_path}")
     for version in range(1, 200):
         publish(objects, dead([record(version * 10 + n) for n in range(10)]), version=version)
-    command = [
-        *HEADRACE,
-        "dead",
-        "redrive",
-        str(tmp_path),
-        "--kafka",
-        broker.bootstrap_servers,
-        "--to",
-        topic,
-        "--send",
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(sending(tmp_path, broker, topic), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         eventually((tmp_path / "redriven" / "0000000002.json").exists)
         process.kill()
 

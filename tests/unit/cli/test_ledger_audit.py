@@ -593,4 +593,4 @@ class TestCommand:
         next(folder.glob("checkpoints/**/*.msgpack")).write_bytes(b"x")
         assert run(["audit", str(folder)]) == 1
         (line,) = capsys.readouterr().err.splitlines()
-        assert "0.msgpack" in line
+        assert "0.msgpack (1 bytes) is not what was written" in line
