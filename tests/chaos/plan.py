@@ -3,20 +3,9 @@
 from typing import Literal, NamedTuple
 
 from chaos.choices import Choices
-from chaos.oracle import Rules
+from chaos.operators import SETS, OperatorSet
+from chaos.oracle.rules import Rules
 from chaos.topic import MAX_SKEW_MS
-from samples import HIT_AVSC
-
-from headrace import schema
-from headrace.aggregates import Count, First, Last, Sum
-from headrace.codec import JsonCodec
-from headrace.operators import Land
-from headrace.sessions import Sessions
-from headrace.topology import Topology
-from headrace.tumbling import Tumbling
-from headrace.windows import SessionWindows, TumblingWindows
-
-_CODEC = JsonCodec(schema.parse(HIT_AVSC))
 
 
 class Plan(NamedTuple):
@@ -26,6 +15,7 @@ class Plan(NamedTuple):
     grows_to: int
     records: int
     """At most, per partition."""
+    operators: OperatorSet
     rules: Rules
     inline_state_bytes: int
     inline_outbox_entries: int
@@ -42,11 +32,13 @@ def plan(choices: Choices) -> Plan:
     grows = choices.chance(5)
     partitions = 4 if grows else 1 + choices.among((0, 0, 0, 1, 1, 2, 3))
     endings = ("none", "none", "none", "none", "none", "new generation", "new generation", "topic re-created")
+    operators = choices.among(SETS)
     return Plan(
         partitions=partitions,
         grows_to=8 if grows else partitions,
         records=6 if grows else choices.among((12, 20, 8)),
-        rules=Rules(10, 10, choices.among((0, 5, 12)), choices.among((0, 0, 7)), MAX_SKEW_MS),
+        operators=operators,
+        rules=_rules(operators, choices.among((0, 5, 12)), choices.among((0, 0, 7))),
         inline_state_bytes=choices.among((4096, 100, 0)),
         inline_outbox_entries=choices.among((100, 2, 0)),
         gaps=choices.among(("allow", "allow", "forbid")),
@@ -56,25 +48,8 @@ def plan(choices: Choices) -> Plan:
     )
 
 
-def topology(rules: Rules) -> Topology:
-    """Both kinds of windows and landing, over one topic."""
-    pages = Tumbling(
-        table="pages",
-        window=TumblingWindows(size_ms=rules.window_ms),
-        key=("page",),
-        aggregates={"events": Count(), "value_sum": Sum("value")},
-    )
-    sessions = Sessions(
-        table="sessions",
-        window=SessionWindows(gap_ms=rules.gap_ms),
-        key=("user",),
-        aggregates={"events": Count(), "first_page": First("page"), "last_page": Last("page")},
-    )
-    return Topology(
-        codec=_CODEC,
-        operators=(pages, sessions, Land()),
-        event_time="at",
-        out_of_orderness_ms=rules.out_of_orderness_ms,
-        allowed_lateness_ms=rules.lateness_ms,
-        max_skew_ms=rules.max_skew_ms,
-    )
+def _rules(operators: OperatorSet, out_of_orderness: int, lateness: int) -> Rules:
+    """Disorder and lateness in steps; an operator that has a lateness of its own keeps it."""
+    lateness_ms = lateness * operators.step_ms
+    declared = [each._replace(lateness_ms=each.lateness_ms or lateness_ms) for each in operators.operators]
+    return Rules(tuple(declared), out_of_orderness * operators.step_ms, MAX_SKEW_MS, operators.landing)

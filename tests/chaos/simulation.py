@@ -8,7 +8,7 @@ from functools import partial
 
 from chaos.calls import Process
 from chaos.choices import Choices
-from chaos.plan import topology
+from chaos.operators import topology
 from chaos.world import DAY_MS, IDLE_TIMEOUT_MS, LIFETIME_MS, World
 
 from headrace.errors import FingerprintChanged
@@ -206,7 +206,10 @@ class Simulation:
 
     def _try_other_operators(self) -> None:
         """A deployment whose operators are other ones has to leave open windows alone."""
-        other = topology(self.world.plan.rules._replace(window_ms=20))
+        rules = self.world.plan.rules
+        first, *others = rules.operators
+        changed = first._replace(lateness_ms=first.lateness_ms + 1)
+        other = topology(rules._replace(operators=(changed, *others)))
         before = len(self.world.alive)
         for checkpoint in self.world.watch.checkpoints():
             if checkpoint.state is not None or checkpoint.state_key is not None:

@@ -46,7 +46,7 @@ def test_schedules_are_hard_enough(findings):
 
 
 def test_a_second_opinion_is_had_of_windows_and_sessions(findings):
-    assert findings.confirmed["pages"] > 100
+    assert findings.confirmed["tumbling"] > 100
     assert findings.confirmed["sessions"] > 100
 
 

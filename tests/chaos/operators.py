@@ -1,0 +1,114 @@
+"""The sets of operators that schedules are about, in the oracle's words, and the library's words for those."""
+
+from typing import NamedTuple
+
+from chaos.oracle.rules import Calendar, Column, Declared, Hopping, Rules, Sessions, Sliding, Top, Tumbling
+from samples import HIT_AVSC
+
+from headrace import schema, windows
+from headrace.aggregates import Aggregate, Count, First, Last, Max, Mean, Min, Sum
+from headrace.codec import JsonCodec
+from headrace.operators import Land, Operator
+from headrace.sessions import Sessions as OldSessions
+from headrace.topology import Topology
+from headrace.tumbling import Tumbling as OldTumbling
+
+_CODEC = JsonCodec(schema.parse(HIT_AVSC))
+_AGGREGATES = {"sum": Sum, "min": Min, "max": Max, "mean": Mean, "first": First, "last": Last}
+
+EVENTS, SUM = Column("events", "count"), Column("value_sum", "sum", "value")
+FIRST, LAST = Column("first_page", "first", "page"), Column("last_page", "last", "page")
+LOWEST, HIGHEST = Column("value_min", "min", "value"), Column("value_max", "max", "value")
+MEAN, VALUES = Column("value_mean", "mean", "value"), Column("values", "values", "value")
+
+
+class OperatorSet(NamedTuple):
+    """What one pipeline computes, and the pace of the events that make it interesting."""
+
+    name: str
+    operators: tuple[Declared, ...]
+    """Those without a lateness get the schedule's."""
+    landing: bool = False
+    starts_at_ms: int = 0
+    """When the first events happen."""
+    step_ms: int = 1
+    """Event times, out-of-orderness and lateness are multiples of it."""
+
+
+_QUARTER_MS = 900_000
+TUMBLING_AND_SESSIONS = OperatorSet(
+    "tumbling and sessions",
+    (
+        Declared("pages", Tumbling(10), ("page",), (EVENTS, SUM)),
+        Declared("sessions", Sessions(10), ("user",), (EVENTS, FIRST, LAST)),
+    ),
+    landing=True,
+)
+HOPPING_AND_EARLY = OperatorSet(
+    "hopping and early",
+    (
+        Declared("hops", Hopping(15, 5, offset_ms=3), ("page",), (EVENTS, SUM, MEAN), lateness_ms=12, early=True),
+        Declared("visits", Sessions(10), ("user",), (EVENTS, FIRST, LAST), lateness_ms=25, early=True),
+    ),
+)
+SLIDING_AND_TOP = OperatorSet(
+    "sliding and top",
+    (
+        Declared("moments", Sliding(10), ("user",), (EVENTS, SUM, VALUES)),
+        Declared("best", Tumbling(20, offset_ms=-7), ("page",), (EVENTS, SUM), top=Top(1, "events")),
+        Declared("glimpses", Hopping(5, 10), ("user", "page"), (EVENTS, FIRST)),
+    ),
+)
+CALENDAR = OperatorSet(
+    "calendar",
+    (
+        Declared(
+            *("days", Calendar("Europe/Berlin"), ("page",), (EVENTS, LOWEST, HIGHEST)),
+            lateness_ms=24 * _QUARTER_MS,
+            early=True,
+        ),
+        Declared("errands", Sessions(10 * _QUARTER_MS), ("user",), (EVENTS, VALUES)),
+    ),
+    starts_at_ms=1_679_774_400_000,  # 2023-03-25T20:00Z: the night in which Berlin's clocks go forward
+    step_ms=_QUARTER_MS,
+)
+SETS = (*[TUMBLING_AND_SESSIONS] * 3, HOPPING_AND_EARLY, SLIDING_AND_TOP, CALENDAR)
+"""As often as a schedule is about them."""
+SETS = (TUMBLING_AND_SESSIONS,)
+
+
+def topology(rules: Rules) -> Topology:
+    """All of it, over one topic."""
+    return Topology(
+        codec=_CODEC,
+        operators=(*map(_operator, rules.operators), *([Land()] if rules.landing else [])),
+        event_time="at",
+        out_of_orderness_ms=rules.out_of_orderness_ms,
+        allowed_lateness_ms=rules.operators[0].lateness_ms,
+        max_skew_ms=rules.max_skew_ms,
+    )
+
+
+def _operator(declared: Declared) -> Operator:
+    aggregates = {column.name: _aggregate(column) for column in declared.columns}
+    if isinstance(declared.window, Tumbling):
+        return OldTumbling(table=declared.table, window=_window(declared), key=declared.key, aggregates=aggregates)
+    return OldSessions(table=declared.table, window=_window(declared), key=declared.key, aggregates=aggregates)
+
+
+def _window(declared: Declared) -> windows.Windows:
+    match declared.window:
+        case Tumbling(size_ms, offset_ms):
+            return windows.TumblingWindows(size_ms, offset_ms)
+        case Hopping(size_ms, advance_ms, offset_ms):
+            return windows.HoppingWindows(size_ms, advance_ms, offset_ms, leaves_gaps=advance_ms > size_ms)
+        case Calendar(zone):
+            return windows.CalendarWindows("day", zone)
+        case Sliding(size_ms):
+            return windows.SlidingWindows(size_ms)
+        case Sessions(gap_ms):
+            return windows.SessionWindows(gap_ms)
+
+
+def _aggregate(column: Column) -> Aggregate:
+    return Count() if column.field is None else _AGGREGATES[column.what](column.field)
