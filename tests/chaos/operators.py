@@ -8,10 +8,10 @@ from samples import HIT_AVSC
 from headrace import schema, windows
 from headrace.aggregates import Aggregate, Count, First, Last, Max, Mean, Min, Sum
 from headrace.codec import JsonCodec
-from headrace.operators import Land, Operator
-from headrace.sessions import Sessions as OldSessions
+from headrace.operators import Land
 from headrace.topology import Topology
-from headrace.tumbling import Tumbling as OldTumbling
+from headrace.window_rows import Top as KeptKeys
+from headrace.windowed import Windowed
 
 _CODEC = JsonCodec(schema.parse(HIT_AVSC))
 _AGGREGATES = {"sum": Sum, "min": Min, "max": Max, "mean": Mean, "first": First, "last": Last}
@@ -54,7 +54,7 @@ HOPPING_AND_EARLY = OperatorSet(
 SLIDING_AND_TOP = OperatorSet(
     "sliding and top",
     (
-        Declared("moments", Sliding(10), ("user",), (EVENTS, SUM, VALUES)),
+        Declared("moments", Sliding(10), ("user",), (EVENTS, SUM, MEAN)),
         Declared("best", Tumbling(20, offset_ms=-7), ("page",), (EVENTS, SUM), top=Top(1, "events")),
         Declared("glimpses", Hopping(5, 10), ("user", "page"), (EVENTS, FIRST)),
     ),
@@ -67,14 +67,13 @@ CALENDAR = OperatorSet(
             lateness_ms=24 * _QUARTER_MS,
             early=True,
         ),
-        Declared("errands", Sessions(10 * _QUARTER_MS), ("user",), (EVENTS, VALUES)),
+        Declared("errands", Sessions(10 * _QUARTER_MS), ("user",), (EVENTS, MEAN)),
     ),
     starts_at_ms=1_679_774_400_000,  # 2023-03-25T20:00Z: the night in which Berlin's clocks go forward
     step_ms=_QUARTER_MS,
 )
 SETS = (*[TUMBLING_AND_SESSIONS] * 3, HOPPING_AND_EARLY, SLIDING_AND_TOP, CALENDAR)
 """As often as a schedule is about them."""
-SETS = (TUMBLING_AND_SESSIONS,)
 
 
 def topology(rules: Rules) -> Topology:
@@ -84,16 +83,21 @@ def topology(rules: Rules) -> Topology:
         operators=(*map(_operator, rules.operators), *([Land()] if rules.landing else [])),
         event_time="at",
         out_of_orderness_ms=rules.out_of_orderness_ms,
-        allowed_lateness_ms=rules.operators[0].lateness_ms,
         max_skew_ms=rules.max_skew_ms,
     )
 
 
-def _operator(declared: Declared) -> Operator:
-    aggregates = {column.name: _aggregate(column) for column in declared.columns}
-    if isinstance(declared.window, Tumbling):
-        return OldTumbling(table=declared.table, window=_window(declared), key=declared.key, aggregates=aggregates)
-    return OldSessions(table=declared.table, window=_window(declared), key=declared.key, aggregates=aggregates)
+def _operator(declared: Declared) -> Windowed:
+    return Windowed(
+        table=declared.table,
+        window=_window(declared),
+        key=declared.key,
+        aggregates={column.name: _aggregate(column) for column in declared.columns},
+        complete=declared.complete,
+        allowed_lateness_ms=declared.lateness_ms,
+        early_results=declared.early,
+        top=None if declared.top is None else KeptKeys(declared.top.keys, by=declared.top.by),
+    )
 
 
 def _window(declared: Declared) -> windows.Windows:

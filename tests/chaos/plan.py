@@ -19,6 +19,8 @@ class Plan(NamedTuple):
     rules: Rules
     inline_state_bytes: int
     inline_outbox_entries: int
+    max_deltas: int
+    warm_rows: int
     gaps: Literal["allow", "forbid"]
     fault_percent: float
     audited: bool
@@ -39,8 +41,10 @@ def plan(choices: Choices) -> Plan:
         records=6 if grows else choices.among((12, 20, 8)),
         operators=operators,
         rules=_rules(operators, choices.among((0, 5, 12)), choices.among((0, 0, 7))),
-        inline_state_bytes=choices.among((4096, 100, 0)),
+        inline_state_bytes=choices.among((4096, 100, 0, 0)),
         inline_outbox_entries=choices.among((100, 2, 0)),
+        max_deltas=choices.among((50, 3, 1)),
+        warm_rows=choices.among((0, 10_000, 10_000, 10_000, 6)),
         gaps=choices.among(("allow", "allow", "forbid")),
         fault_percent=choices.among((6, 10, 16)),
         audited=choices.chance(25),

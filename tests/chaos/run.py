@@ -102,7 +102,8 @@ def _complaints(findings: "Findings") -> list[str]:
 
     found = [f"the table of steps lacks {step}" for step in sorted(coverage.unknown(findings.steps))]
     if findings.schedules >= ENOUGH_FOR_EVERY_CELL:
-        found += [f"never happened: {hole}" for hole in coverage.holes(findings.coverage)]
+        holes = coverage.holes(findings.coverage) + coverage.missing(findings.windows)
+        found += [f"never happened: {hole}" for hole in holes]
     return found
 
 

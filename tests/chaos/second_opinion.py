@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
+from chaos.oracle.events import MORE
 from chaos.oracle.rules import Declared, Hopping, Row, Sessions, Tumbling
 from chaos.verdict import Judged
 
@@ -174,7 +175,8 @@ def _compare(case: Case, declared: Declared, by_sql: Counter[Row], found: Opinio
 def _projected(rows: Counter[Row], declared: Declared, names: tuple[str, ...]) -> Counter[Row]:
     """Bounds, key and the columns of these names."""
     first = 2 + len(declared.key)
-    by_name = {column.name: first + number for number, column in enumerate(declared.columns)}
+    more = [0 if declared.complete else MORE.get(column.what, 0) for column in declared.columns]
+    by_name = {column.name: first + n + sum(more[:n]) for n, column in enumerate(declared.columns)}
     found: Counter[Row] = Counter()
     for row, count in rows.items():
         found[(*row[:first], *(row[by_name[name]] for name in names))] += count

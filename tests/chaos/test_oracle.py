@@ -141,7 +141,7 @@ def test_an_event_that_missed_some_of_its_windows_counts_in_the_others_and_is_la
     [-15, 5), [-10, 10) are missed; [-5, 15), [0, 20) are open
     """
     found = expected(log(12, 4), [2], only(PER_PAGE._replace(window=Hopping(20, 5))))
-    ((_, at_ms, start_ms, end_ms, windows, late_by_ms, watermark_ms, *_),) = found.tables["late"]
+    ((_, at_ms, start_ms, end_ms, windows, watermark_ms, late_by_ms, *_),) = found.tables["late"]
     assert (at_ms, start_ms, end_ms, windows, late_by_ms, watermark_ms) == (4, -15, 10, 2, 2, 12)
     assert counts(found.tables["pages"]) == [(-5, 15, 2), (0, 20, 2), (5, 25, 1), (10, 30, 1)]
 
@@ -167,7 +167,7 @@ def test_an_event_that_is_late_for_its_own_sliding_window_counts_in_later_ones_t
     """The watermark is 12: the window of 10 closed at 11; those of 12 and, later, of 15 reach back to it."""
     found = expected(log(12, 10, 15), [3], only(PER_PAGE._replace(window=Sliding(6))))
     assert counts(found.tables["pages"]) == [(6, 13, 2), (9, 16, 3)]
-    ((_, at_ms, start_ms, end_ms, windows, late_by_ms, *_),) = found.tables["late"]
+    ((_, at_ms, start_ms, end_ms, windows, _, late_by_ms, *_),) = found.tables["late"]
     assert (at_ms, start_ms, end_ms, windows, late_by_ms) == (10, 4, 11, 1, 1)
 
 
@@ -197,7 +197,7 @@ def test_an_aggregate_is_that_of_the_events_in_order_of_time_then_offset(what, f
 
 def test_without_a_value_there_is_no_sum_mean_or_extreme():
     columns = tuple(Column(what, what, "value") for what in ("sum", "mean", "min", "max"))
-    found = expected([logged(0, 1, value=None)], [1], only(PER_PAGE._replace(columns=columns)))
+    found = expected([logged(0, 1, value=None)], [1], only(PER_PAGE._replace(columns=columns, complete=True)))
     assert [row[3:7] for row in found.tables["pages"]] == [(None,) * 4]
 
 
@@ -238,7 +238,7 @@ def test_a_session_whose_start_moves_is_taken_back_and_begins_anew():
     """
     records = [logged(0, 5), logged(1, 16, "bob"), logged(2, 1)]
     found = expected(records, [], only(EARLY_SESSIONS))
-    assert early(found) == [(1, 15, 2, 0, False), (5, 15, 1, 0, False), (5, 15, None, 1, True)]
+    assert early(found) == [(1, 15, 2, 0, False), (5, 15, 1, 0, False), (5, 15, 1, 1, True)]
 
 
 def test_a_session_that_is_merged_into_an_earlier_one_is_taken_back_and_the_earlier_one_goes_on():
@@ -247,7 +247,7 @@ def test_a_session_that_is_merged_into_an_earlier_one_is_taken_back_and_the_earl
     """
     records = [logged(0, 0), logged(1, 15), logged(2, 27, "bob"), logged(3, 8)]
     found = expected(records, [], only(EARLY_SESSIONS))
-    assert early(found) == [(0, 10, 1, 0, False), (0, 25, 3, 1, False), (15, 25, 1, 0, False), (15, 25, None, 1, True)]
+    assert early(found) == [(0, 10, 1, 0, False), (0, 25, 3, 1, False), (15, 25, 1, 0, False), (15, 25, 1, 1, True)]
 
 
 def test_a_session_that_was_never_given_out_is_not_taken_back():

@@ -66,14 +66,10 @@ def _judged(world: "World", checkpoint: Checkpoint, place: Place) -> Judged:
     return Judged(place, records, rules, expected(records, ticks, rules))
 
 
-def _INTERIM(t, rows):
-    return Counter({r[:4] + r[6:]: c for r, c in rows.items()}) if t == "late" else rows
-
-
 def _differences(expected: Expected, published: Tables, checkpoint: Checkpoint, world: "World") -> list[str]:
     found = []
     for table in sorted({*expected.tables, *published}):
-        due, came = _INTERIM(table, expected.tables.get(table, Counter())), published.get(table, Counter())
+        due, came = expected.tables.get(table, Counter()), published.get(table, Counter())
         for what, rows in (("missing from", due - came), ("too much in", came - due)):
             if rows:
                 found.append(f"{rows.total()} row(s) {what} {table}: {list(rows)[:SHOWN]}")

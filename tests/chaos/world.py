@@ -223,6 +223,8 @@ class World:
             gaps=self.plan.gaps,
             inline_state_bytes=self.plan.inline_state_bytes,
             inline_outbox_entries=self.plan.inline_outbox_entries,
+            max_deltas=self.plan.max_deltas,
+            warm_rows=self.plan.warm_rows,
             clock_ms=lambda: self.now_ms,
             new_id=lambda: next(self._ids),
         )

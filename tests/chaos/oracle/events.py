@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from chaos.oracle.rules import Column, Logged, Row, Rules
+from chaos.oracle.rules import Column, Declared, Logged, Row, Rules
 
 
 class Event(NamedTuple):
@@ -59,13 +59,17 @@ def landed(event: Event) -> Row:
     return (*known, json.dumps(fields, separators=(",", ":")) if fields else None, *place(event.record))
 
 
-def aggregated(events: Sequence[Event], columns: Sequence[Column]) -> Row:
+def aggregated(events: Sequence[Event], declared: Declared) -> Row:
     """The aggregates of some events, of any number above none."""
     in_order = sorted(events, key=lambda event: (event.time_ms, event.record.offset))
-    return tuple(_aggregate(in_order, column) for column in columns)
+    row: Row = ()
+    for column in declared.columns:
+        row += (aggregate(in_order, column), *(() if declared.complete else _to_merge(in_order, column)))
+    return row
 
 
-def _aggregate(in_order: list[Event], column: Column) -> Any:
+def aggregate(in_order: Sequence[Event], column: Column) -> Any:
+    """One of them."""
     field = [event.fields.get(column.field) for event in in_order]
     values = [value for value in field if value is not None]
     times_ms = [event.time_ms for event in in_order]
@@ -79,3 +83,19 @@ def _aggregate(in_order: list[Event], column: Column) -> Any:
         "last": lambda: field[-1],
         "values": lambda: json.dumps(sorted(zip(times_ms, map(str, field), strict=True))),
     }[column.what]()
+
+
+MORE = {"mean": 2, "first": 1, "last": 1}
+"""How many further columns of partial rows an aggregate has."""
+
+
+def _to_merge(in_order: Sequence[Event], column: Column) -> Row:
+    match column.what:
+        case "mean":
+            values = [value for event in in_order if (value := event.fields.get(column.field)) is not None]
+            return (sum(values), len(values))
+        case "first":
+            return (in_order[0].time_ms,)
+        case "last":
+            return (in_order[-1].time_ms,)
+    return ()

@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from chaos.oracle.events import Event, aggregated, key_of
+from chaos.oracle.events import Event, aggregate, key_of
 from chaos.oracle.output import Bounds, Output
 from chaos.oracle.rules import Calendar, Declared, Fixed, Hopping, Row, Top, Tumbling
 
@@ -73,7 +73,7 @@ def best(groups: dict[Row, Group], declared: Declared) -> list[Row]:
     (column,) = [column for column in declared.columns if column.name == top.by]
 
     def worse(key: Row) -> tuple[bool, float, Row]:
-        (value,) = aggregated(groups[key].events, [column])
+        value = aggregate(groups[key].events, column)
         return (value is None, -(value or 0), key)
 
     return sorted(groups, key=worse)[: top.keys]

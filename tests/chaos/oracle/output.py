@@ -11,7 +11,7 @@ that makes one more. A window that is over and closes at the same record has no 
 A session that grows beyond the watermark is no longer over. It is given out again when the watermark has passed its
 new end. Its rows are known by its start: when the start changes, because of an event before it or because the session
 becomes part of an earlier one, the row that was given out is taken back: one more revision under the old start, with
-`retracted` true, the end that the session had and no aggregates. The new start has revisions of its own.
+`retracted` true and the session as it was before the record. The new start has revisions of its own.
 """
 
 from collections import Counter
@@ -39,8 +39,6 @@ class Output:
         self.taken_back: Rows = Counter()
         """Those of `early` that retract others."""
         self.late: Rows = Counter()
-        self.late_events: list[Event] = []
-        """The event of every late row."""
         self.accepted: list[Event] = []
         """Everything that went into a window."""
 
@@ -50,17 +48,15 @@ class Output:
 
     def final(self, bounds: Bounds, key: Row, events: Sequence[Event]) -> None:
         """The row of a window that closes."""
-        self.rows[(*bounds, *key, *aggregated(events, self.declared.columns), *_partition(events))] += 1
+        self.rows[(*bounds, *key, *aggregated(events, self.declared), *_partition(events))] += 1
 
     def revised(self, bounds: Bounds, key: Row, events: Sequence[Event], revision: int) -> None:
         """A row of one that is over and may still change."""
-        aggregates = aggregated(events, self.declared.columns)
-        self._early((*bounds, *key, *aggregates), revision, events, retracted=False)
+        self._early(bounds, key, events, (revision, False))
 
     def retracted(self, bounds: Bounds, key: Row, events: Sequence[Event], revision: int) -> None:
         """The row that takes back what was given out under this start."""
-        nothing = [None] * len(self.declared.columns)
-        self._early((*bounds, *key, *nothing), revision, events, retracted=True)
+        self.taken_back[self._early(bounds, key, events, (revision, True))] += 1
 
     def too_late(self, event: Event, missed: Sequence[Bounds], watermark_ms: int) -> None:
         """The row of an event that came after some of its windows had closed."""
@@ -68,17 +64,15 @@ class Output:
         late_by_ms = watermark_ms - (end_ms + self.declared.lateness_ms)
         self.late[
             (
-                *(self.declared.table, event.time_ms, start_ms, end_ms, len(missed), late_by_ms, watermark_ms),
+                *(self.declared.table, event.time_ms, start_ms, end_ms, len(missed), watermark_ms, late_by_ms),
                 *(event.record.value, *place(event.record)),
             )
         ] += 1
-        self.late_events.append(event)
 
-    def _early(self, values: Row, revision: int, events: Sequence[Event], *, retracted: bool) -> None:
-        row = (*values, revision, retracted, *_partition(events))
+    def _early(self, bounds: Bounds, key: Row, events: Sequence[Event], revision: Row) -> Row:
+        row = (*bounds, *key, *aggregated(events, self.declared), *revision, *_partition(events))
         self.early[row] += 1
-        if retracted:
-            self.taken_back[row] += 1
+        return row
 
 
 def _partition(events: Sequence[Event]) -> Row:

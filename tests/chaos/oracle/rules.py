@@ -85,6 +85,8 @@ class Declared(NamedTuple):
     lateness_ms: int = 0
     early: bool = False
     top: Top | None = None
+    complete: bool = False
+    """Whether a row is the whole truth; otherwise it has what merging it with other partitions' rows takes."""
 
     @property
     def kind(self) -> str:

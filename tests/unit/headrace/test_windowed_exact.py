@@ -66,8 +66,8 @@ def windows(unit_ms):
 def declarations(draw, table, unit_ms):
     window = draw(windows(unit_ms))
     columns = draw(st.lists(st.sampled_from(COLUMNS), min_size=1, max_size=4, unique=True))
-    lateness_ms = draw(st.sampled_from([0, 0, 7, 30])) * unit_ms
     early = draw(st.booleans()) and not isinstance(window, Sliding)
+    lateness_ms = draw(st.sampled_from([30, 7, 60, 0] if early else [0, 0, 7, 30])) * unit_ms
     top = None
     if not early and not isinstance(window, Sliding | Sessions) and columns[0].what in {"count", "sum", "mean", "max"}:
         top = draw(st.none() | st.integers(1, 2).map(lambda keys: Top(keys, columns[0].name)))
@@ -82,7 +82,7 @@ def pipelines(draw):
     operators = [draw(declarations(f"t{number}", unit_ms)) for number in range(draw(st.integers(1, 3)))]
     disorder_ms = draw(st.sampled_from([0, 5, 12])) * unit_ms
     rules = Rules(tuple(operators), disorder_ms, MAX_SKEW_MS, landing=draw(st.booleans()))
-    steps = draw(st.lists(st.integers(-30, 30) | st.sampled_from([0, 1, 10]), max_size=25))
+    steps = draw(st.lists(st.integers(-30, 30) | st.sampled_from([0, 1, 10]), max_size=40))
     times_ms = itertools.accumulate(
         (step * unit_ms for step in steps), initial=draw(st.sampled_from(STARTS_MS[unit_ms]))
     )
@@ -105,11 +105,11 @@ def logged(draw, offset, at_ms):
 class Store:
     """What outlives a pipeline, and how it is told of."""
 
-    def __init__(self, rules, inline_state_bytes):
+    def __init__(self, rules, inline_state_bytes, max_deltas):
         self.checkpoints, self.outbox = MemoryCheckpointStore(), MemoryOutbox()
         self.ticks = []
         self._made = topology(rules)
-        self._inline_state_bytes = inline_state_bytes
+        self._state = {"inline_state_bytes": inline_state_bytes, "max_deltas": max_deltas, "warm_rows": 1000}
         self._ids = (f"id-{number}" for number in itertools.count())
 
     def pipeline(self):
@@ -118,7 +118,7 @@ class Store:
             lambda _topic: self._made,
             self.checkpoints,
             self.outbox,
-            inline_state_bytes=self._inline_state_bytes,
+            **self._state,
             clock_ms=lambda: 0,
             new_id=lambda: next(self._ids),
         )
@@ -160,9 +160,9 @@ cuts = st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.sampled_from([Fal
 
 
 @settings(max_examples=400)
-@given(pipelines(), cuts, st.sampled_from([0, 100, 4096]))
-def test_rows_are_those_of_the_oracle_however_batches_are_cut(pipeline, cuts, inline_state_bytes):
+@given(pipelines(), cuts, st.sampled_from([0, 0, 4096]), st.sampled_from([0, 2, 50]))
+def test_rows_are_those_of_the_oracle_however_batches_are_cut(pipeline, cuts, inline_state_bytes, max_deltas):
     rules, records = pipeline
-    store = Store(rules, inline_state_bytes)
+    store = Store(rules, inline_state_bytes, max_deltas)
     run(store, records, cuts)
     assert store.tables() == not_empty(expected(records, store.ticks, rules).tables)
