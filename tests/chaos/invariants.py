@@ -161,7 +161,7 @@ class Watch:
         """Every object that a checkpoint needs."""
         keys: set[str] = set()
         for checkpoint in self.checkpoints():
-            keys |= {key for key in (checkpoint.state_key, checkpoint.outbox_manifest) if key}
+            keys |= {key for key in (*checkpoint.state_keys, checkpoint.outbox_manifest) if key}
             keys |= {entry.staged_key for entry in self._entries(checkpoint)}
         return {key for key in keys if self._exists(key)}
 

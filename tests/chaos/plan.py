@@ -11,9 +11,8 @@ from headrace import schema
 from headrace.aggregates import Count, First, Last, Sum
 from headrace.codec import JsonCodec
 from headrace.operators import Land
-from headrace.sessions import Sessions
 from headrace.topology import Topology
-from headrace.tumbling import Tumbling
+from headrace.windowed import Windowed
 from headrace.windows import SessionWindows, TumblingWindows
 
 _CODEC = JsonCodec(schema.parse(HIT_AVSC))
@@ -58,13 +57,13 @@ def plan(choices: Choices) -> Plan:
 
 def topology(rules: Rules) -> Topology:
     """Both kinds of windows and landing, over one topic."""
-    pages = Tumbling(
+    pages = Windowed(
         table="pages",
         window=TumblingWindows(size_ms=rules.window_ms),
         key=("page",),
         aggregates={"events": Count(), "value_sum": Sum("value")},
     )
-    sessions = Sessions(
+    sessions = Windowed(
         table="sessions",
         window=SessionWindows(gap_ms=rules.gap_ms),
         key=("user",),

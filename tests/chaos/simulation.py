@@ -209,7 +209,7 @@ class Simulation:
         other = topology(self.world.plan.rules._replace(window_ms=20))
         before = len(self.world.alive)
         for checkpoint in self.world.watch.checkpoints():
-            if checkpoint.state is not None or checkpoint.state_key is not None:
+            if checkpoint.state is not None or checkpoint.state_keys:
                 pipeline = self.world.pipeline(checkpoint.key.generation, other)
                 self.world.start("sweep", partial(pipeline.tick, checkpoint), self._tried, "with other operators")
                 while len(self.world.alive) > before:

@@ -146,7 +146,10 @@ class SimulatedObjects:
     def stage(self, objects: Mapping[str, bytes]) -> None:
         self._calls.each("5 stage", list(objects.items()), lambda item: self._inner.stage(dict([item])), _OBJECTS)
 
-    def read(self, key: str) -> bytes:
+    def load(self, keys: Sequence[str]) -> list[bytes]:
+        return [self._load(key) for key in keys]
+
+    def _load(self, key: str) -> bytes:
         what = "4 read the snapshot" if key.startswith(f"{STATE}/") else f"{self._phase()}read the manifest"
         return self._calls.through(what, lambda: self._inner.read(key), _OBJECTS)
 
