@@ -66,8 +66,8 @@ class InterruptedOutbox:
         for key, data in objects.items():
             self._calls.around("stage", lambda key=key, data=data: self._inner.stage({key: data}))
 
-    def read(self, key: str) -> bytes:
-        return self._calls.around("read", lambda: self._inner.read(key))
+    def load(self, keys: Sequence[str]) -> list[bytes]:
+        return [self._calls.around("read", lambda key=key: self._inner.load([key])[0]) for key in keys]
 
     def publish(self, entries: Sequence[OutboxEntry]) -> None:
         for entry in entries:

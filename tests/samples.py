@@ -15,9 +15,8 @@ from headrace.codec import JsonCodec
 from headrace.lake import LAKE
 from headrace.operators import Land, Operator
 from headrace.records import Record
-from headrace.sessions import Sessions
 from headrace.topology import Topology
-from headrace.tumbling import Tumbling
+from headrace.windowed import Windowed
 from headrace.windows import SessionWindows, TumblingWindows
 
 NOON_MS = 1_710_331_200_000
@@ -35,13 +34,13 @@ HIT_AVSC = json.dumps(
         ],
     }
 )
-PER_PAGE = Tumbling(
+PER_PAGE = Windowed(
     table="pages",
     window=TumblingWindows(size_ms=10),
     key=("page",),
     aggregates={"events": Count(), "value_sum": Sum("value")},
 )
-PER_USER = Sessions(
+PER_USER = Windowed(
     table="sessions",
     window=SessionWindows(gap_ms=10),
     key=("user",),

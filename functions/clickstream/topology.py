@@ -5,10 +5,9 @@ from pathlib import Path
 from headrace import schema
 from headrace.aggregates import Count, First, Last, Sum
 from headrace.codec import JsonCodec
-from headrace.sessions import Sessions
 from headrace.settings import Settings
 from headrace.topology import Topology
-from headrace.tumbling import Tumbling
+from headrace.windowed import Windowed
 from headrace.windows import SessionWindows, TumblingWindows
 
 NAME = "clickstream"
@@ -16,7 +15,7 @@ SCHEMA = Path(__file__).parents[1] / "schemas" / "clicks.avsc"
 FIELDS = ("user_id", "page", "event_type", "timestamp", "value")
 
 # The topic is keyed by user: a page's visitors are spread over the partitions, a user's sessions are not.
-PAGE_MINUTES = Tumbling(
+PAGE_MINUTES = Windowed(
     table="page_minutes",
     window=TumblingWindows(size_ms=60_000),
     key=("page", "event_type"),
@@ -26,7 +25,7 @@ PAGE_MINUTES = Tumbling(
 
 def topology(settings: Settings) -> Topology:
     """Both operators over the declared fields of a click; other fields do not matter here."""
-    sessions = Sessions(
+    sessions = Windowed(
         table="sessions",
         window=SessionWindows(gap_ms=settings.session_gap_ms),
         key=("user_id",),

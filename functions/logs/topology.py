@@ -7,21 +7,21 @@ from headrace.aggregates import Count, Mean, Sum
 from headrace.codec import LogCodec
 from headrace.settings import Settings
 from headrace.topology import Topology
-from headrace.tumbling import Tumbling
+from headrace.windowed import Windowed
 from headrace.windows import TumblingWindows
 
 NAME = "logs"
 SCHEMA = Path(__file__).parents[1] / "schemas" / "log_event.avsc"
 MINUTE = TumblingWindows(size_ms=60_000)
 
-SEVERITY_MINUTES = Tumbling(
+SEVERITY_MINUTES = Windowed(
     table="severity_minutes",
     window=MINUTE,
     key=("service", "severity"),
     aggregates={"events": Count()},
 )
 # The ratio is `errors / events`: readers who merge partitions divide the sums, they do not average the ratios.
-SERVICE_MINUTES = Tumbling(
+SERVICE_MINUTES = Windowed(
     table="service_minutes",
     window=MINUTE,
     key=("service",),

@@ -4,9 +4,13 @@ A state is a tuple of scalars, and states are kept by column, a column for each 
 into a snapshot as they are. `add` takes a batch of events at once, in offset order, each with the row that it goes
 into. Sums of floats are added one by one in that order and in no other way: Python 3.12's `sum` compensates, which
 would make the result depend on where a batch was cut.
+
+Where a topic is not keyed by an operator's key, a row is what one partition knows of a window: a partial. It carries
+what merging it with the other partitions' takes; `merged` is how SQL does it, in a dialect that DuckDB, Athena and
+Spark share (Spark with `spark.sql.ansi.doubleQuotedIdentifiers`). docs/aggregates.md says what each aggregate promises.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -16,7 +20,7 @@ from arro3.core import DataType
 from headrace.errors import ConfigurationError
 
 State = tuple[Any, ...]
-"""Scalars; what they mean is the aggregate's own business."""
+"""Scalars, or bytes; what they mean is the aggregate's own business."""
 Columns = Sequence[list[Any]]
 """The states of many windows: place n of row r's state is `columns[n][r]`."""
 
@@ -49,11 +53,55 @@ class Aggregate(Protocol):
         ...
 
     def result_type(self, field_type: DataType | None) -> DataType:
-        """The column's type, given the field's."""
+        """The column's type, given the field's.
+
+        Raises:
+            ConfigurationError: the aggregate cannot work on such a field.
+        """
+        ...
+
+    def stored(self, columns: Columns, rows: Sequence[int]) -> list[list[Any]]:
+        """What a snapshot keeps of these rows, by column: plain data, none of it shared with the states."""
+        ...
+
+    def restored(self, columns: Columns) -> list[list[Any]]:
+        """States by column, from whole columns as `stored` made them and a snapshot gave them back."""
+        ...
+
+    def partials(self, name: str, field_type: DataType | None) -> list[tuple[str, DataType]]:
+        """The columns that a partial table has beside the result's, which is called `name`."""
+        ...
+
+    def partial(self, state: State) -> tuple[Any, ...]:
+        """The values of those columns."""
+        ...
+
+    def merged(self, name: str) -> str | None:
+        """The SQL expression that makes the result of a group of partial rows; None: no expression can."""
         ...
 
 
-class Count(msgspec.Struct, frozen=True):
+class Scalars(msgspec.Struct, frozen=True):
+    """What aggregates share whose states are scalars and whose results merge without further columns."""
+
+    def stored(self, columns: Columns, rows: Sequence[int]) -> list[list[Any]]:
+        """The scalars."""
+        return [list(map(column.__getitem__, rows)) for column in columns]
+
+    def restored(self, columns: Columns) -> list[list[Any]]:
+        """As they are."""
+        return list(columns)
+
+    def partials(self, name: str, field_type: DataType | None) -> list[tuple[str, DataType]]:
+        """None."""
+        return []
+
+    def partial(self, state: State) -> tuple[Any, ...]:
+        """None."""
+        return ()
+
+
+class Count(Scalars, frozen=True):
     """How many events."""
 
     field: None = None
@@ -80,8 +128,12 @@ class Count(msgspec.Struct, frozen=True):
         """A 64-bit integer."""
         return DataType.int64()
 
+    def merged(self, name: str) -> str:
+        """The sum of the counts."""
+        return f"sum({quoted(name)})"
 
-class _OfField(msgspec.Struct, frozen=True):
+
+class _OfField(Scalars, frozen=True):
     """What the aggregates of one field share: one scalar, None (SQL's NULL) without a value, that is the result."""
 
     field: str
@@ -124,37 +176,53 @@ class Sum(_OfField, frozen=True):
 
     def result_type(self, field_type: DataType | None) -> DataType:
         """A 64-bit integer for integers, else a double."""
-        return DataType.int64() if DataType.is_integer(self._number(field_type)) else DataType.float64()
+        return _total_type(self._number(field_type))
+
+    def merged(self, name: str) -> str:
+        """The sum of the sums."""
+        return f"sum({quoted(name)})"
 
 
 class Min(_OfField, frozen=True):
-    """Smallest value of a field."""
+    """Smallest value of a field; NaN is no value."""
 
     def add(self, columns: Columns, rows: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
         """Keep the smallest, ignoring absent values."""
         (smallest,) = columns
         for row, value in zip(rows, values, strict=True):
-            if value is not None and (smallest[row] is None or value < smallest[row]):
-                smallest[row] = value
+            if value is not None:
+                kept = smallest[row]
+                if value < kept if kept is not None else value == value:  # noqa: PLR0124 - NaN does not equal itself
+                    smallest[row] = value
 
     def merge(self, earlier: State, later: State) -> State:
         """The smaller of the two."""
         return (_combined(earlier[0], later[0], min),)
 
+    def merged(self, name: str) -> str:
+        """The smallest of all."""
+        return f"min({quoted(name)})"
+
 
 class Max(_OfField, frozen=True):
-    """Largest value of a field."""
+    """Largest value of a field; NaN is no value."""
 
     def add(self, columns: Columns, rows: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
         """Keep the largest, ignoring absent values."""
         (largest,) = columns
         for row, value in zip(rows, values, strict=True):
-            if value is not None and (largest[row] is None or value > largest[row]):
-                largest[row] = value
+            if value is not None:
+                kept = largest[row]
+                if value > kept if kept is not None else value == value:  # noqa: PLR0124 - NaN does not equal itself
+                    largest[row] = value
 
     def merge(self, earlier: State, later: State) -> State:
         """The larger of the two."""
         return (_combined(earlier[0], later[0], max),)
+
+    def merged(self, name: str) -> str:
+        """The largest of all."""
+        return f"max({quoted(name)})"
 
 
 class Mean(_OfField, frozen=True):
@@ -185,8 +253,32 @@ class Mean(_OfField, frozen=True):
         self._number(field_type)
         return DataType.float64()
 
+    def partials(self, name: str, field_type: DataType | None) -> list[tuple[str, DataType]]:
+        """The sum and the number of values."""
+        return [(f"{name}__sum", _total_type(self._number(field_type))), (f"{name}__count", DataType.int64())]
 
-class First(_OfField, frozen=True):
+    def partial(self, state: State) -> tuple[Any, ...]:
+        """The state."""
+        return state
+
+    def merged(self, name: str) -> str:
+        """Sum over number, in doubles: Athena would divide integers to an integer."""
+        return f"cast(sum({quoted(f'{name}__sum')}) as double) / nullif(sum({quoted(f'{name}__count')}), 0)"
+
+
+class _Timed(_OfField, frozen=True):
+    """What First and Last share: the state is a value and its event time."""
+
+    def partials(self, name: str, field_type: DataType | None) -> list[tuple[str, DataType]]:
+        """Its event time, in epoch milliseconds."""
+        return [(f"{name}__at", DataType.int64())]
+
+    def partial(self, state: State) -> tuple[Any, ...]:
+        """The time."""
+        return state[1:]
+
+
+class First(_Timed, frozen=True):
     """The field at the earliest event time; at equal times, of the lowest offset. State: value and time."""
 
     def initial(self) -> State:
@@ -204,8 +296,12 @@ class First(_OfField, frozen=True):
         """The earlier one's, unless that had no events."""
         return min(earlier, later, key=_time_ms)
 
+    def merged(self, name: str) -> str:
+        """The value of the earliest partial row; at equal times that of any."""
+        return _value_at("min", name)
 
-class Last(_OfField, frozen=True):
+
+class Last(_Timed, frozen=True):
     """The field at the latest event time; at equal times, of the highest offset. State: value and time."""
 
     def initial(self) -> State:
@@ -223,8 +319,44 @@ class Last(_OfField, frozen=True):
         """The later one's, unless that had no events."""
         return max(later, earlier, key=_time_ms)
 
+    def merged(self, name: str) -> str:
+        """The value of the latest partial row; at equal times that of any."""
+        return _value_at("max", name)
+
+
+def merge_rule(group_by: Sequence[str], aggregates: Mapping[str, Aggregate]) -> dict[str, Any]:
+    """How the rows of a partial table merge, as plain data: what its files say under `headrace.merge`.
+
+    `group_by` has the columns that are equal in partial rows of one window and key; `columns` an SQL expression for
+    each result; `sketches` names what is kept of the results that no SQL expression makes, in their `__sketch`
+    columns; `aggregates` has each aggregate's class and members, for readers that have this library.
+    """
+    columns = {name: aggregate.merged(name) for name, aggregate in aggregates.items()}
+    return {
+        "group_by": list(group_by),
+        "columns": {name: expression for name, expression in columns.items() if expression is not None},
+        "sketches": {name: type(aggregates[name]).__name__ for name, merged in columns.items() if merged is None},
+        "aggregates": {name: [type(a).__name__, msgspec.to_builtins(a)] for name, a in aggregates.items()},
+    }
+
+
+def quoted(name: str) -> str:
+    """The name of a column, in SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
 
 _time_ms = itemgetter(1)
+
+
+def _total_type(field_type: DataType) -> DataType:
+    return DataType.int64() if DataType.is_integer(field_type) else DataType.float64()
+
+
+def _value_at(extreme: str, name: str) -> str:
+    # The engines differ in whether `min_by` sees an absent value, so it is asked only where there is one.
+    value, time_ms = quoted(name), quoted(f"{name}__at")
+    of_a_value = f"case when {value} is not null then {time_ms} end"
+    return f"case when {extreme}({time_ms}) = {extreme}({of_a_value}) then {extreme}_by({value}, {time_ms}) end"
 
 
 def _combined(earlier: Any, later: Any, combine: Callable[[Any, Any], Any]) -> Any:

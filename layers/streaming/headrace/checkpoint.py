@@ -33,7 +33,7 @@ class OutboxEntry(NamedTuple):
     final_key: str
 
 
-class Checkpoint(msgspec.Struct, frozen=True):
+class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything one partition's turn needs to know about the turns before it."""
 
     key: CheckpointKey
@@ -53,9 +53,9 @@ class Checkpoint(msgspec.Struct, frozen=True):
     watermark_ms: int | None = None
     """The partition's watermark, epoch milliseconds; None before the first event time."""
     state: bytes | None = None
-    """The operators' snapshot when it is small; else `state_key` points to it."""
-    state_key: str | None = None
-    """The object that holds the snapshot."""
+    """The operators' snapshot when it is small."""
+    state_keys: tuple[str, ...] = ()
+    """Where it is, when it is large: the object of a base, then those of the deltas after it, oldest first."""
     outbox: tuple[OutboxEntry, ...] = ()
     """Outputs committed but not known to be published; empty when `outbox_manifest` holds them."""
     outbox_manifest: str | None = None

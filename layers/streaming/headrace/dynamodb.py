@@ -49,7 +49,6 @@ SCALARS = {
     "open_until_ms": "N",
     "fingerprint": "S",
     "state": "B",
-    "state_key": "S",
     "outbox_manifest": "S",
 }
 """Fields of a checkpoint that are attributes as they are, with DynamoDB's name of their type."""
@@ -250,6 +249,8 @@ def _item(checkpoint: Checkpoint) -> Item:
         value = getattr(checkpoint, name)
         if value is not None:
             item[name] = {kind: str(value) if kind == "N" else value}
+    if checkpoint.state_keys:
+        item["state_keys"] = {"S": msgspec.json.encode(checkpoint.state_keys).decode()}
     if checkpoint.outbox:
         item["outbox"] = {"S": msgspec.json.encode(checkpoint.outbox).decode()}
     item["totals"] = {"M": {name: {"N": str(total)} for name, total in checkpoint.totals.items()}}
@@ -262,6 +263,10 @@ def _decode(item: Item) -> Checkpoint:
     fields: dict[str, Any] = {name: _scalar(item[name], kind) for name, kind in SCALARS.items() if name in item}
     fields["key"] = CheckpointKey(application, pipeline, generation, topic, partition)
     fields["totals"] = {name: int(total["N"]) for name, total in item["totals"]["M"].items()}
+    if "state_keys" in item:
+        fields["state_keys"] = msgspec.json.decode(item["state_keys"]["S"], type=tuple[str, ...])
+    elif "state_key" in item:  # of a version before 2026-11-27: its state has another form, and must not pass for none
+        fields["state_keys"] = (item["state_key"]["S"],)
     if "outbox" in item:
         fields["outbox"] = msgspec.json.decode(item["outbox"]["S"], type=tuple[OutboxEntry, ...])
     return msgspec.convert(fields, Checkpoint)

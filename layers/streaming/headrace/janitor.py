@@ -49,8 +49,7 @@ def _all_named(checkpoints: CheckpointCatalog, application: str, outbox: Outbox)
 
 def _named(checkpoint: Checkpoint, outbox: Outbox) -> list[str]:
     keys = [entry.staged_key for entry in checkpoint.outbox]
-    if checkpoint.state_key:
-        keys.append(checkpoint.state_key)
+    keys += checkpoint.state_keys
     if checkpoint.outbox_manifest:
         keys.append(checkpoint.outbox_manifest)
         keys += [entry.staged_key for entry in read_manifest(outbox, checkpoint.outbox_manifest)]

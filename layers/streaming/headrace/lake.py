@@ -34,6 +34,8 @@ MAX_TIME_MS = 253_402_300_799_999
 TIMESTAMP = DataType.timestamp("ms", tz="UTC")
 COMPLETENESS = "headrace.rows"
 """Metadata key of every table: `complete` rows, or `partial` ones that readers merge by key over partitions."""
+MERGE = "headrace.merge"
+"""Metadata key of partial tables: JSON that says how rows of one key merge (`aggregates.merge_rule`)."""
 
 _HEADER = [
     Field("key", DataType.string(), nullable=False),
@@ -71,11 +73,15 @@ class LakeTable(msgspec.Struct, frozen=True):
     fields: tuple[Field, ...]
     complete: bool
     """Whether a row is the whole truth of its key, or a partial that readers merge over partitions."""
+    merge: dict[str, Any] | None = None
+    """How readers do that, as plain data; None: by themselves."""
 
     def schema(self) -> Schema:
         """The files' schema, metadata included."""
-        rows = "complete" if self.complete else "partial"
-        return Schema(list(self.fields), metadata={COMPLETENESS: rows})
+        metadata = {COMPLETENESS: "complete" if self.complete else "partial"}
+        if self.merge is not None:
+            metadata[MERGE] = msgspec.json.encode(self.merge).decode()
+        return Schema(list(self.fields), metadata=metadata)
 
 
 class Rows(msgspec.Struct, frozen=True):
@@ -139,7 +145,7 @@ def _parquet(batch: RecordBatch, metadata: Mapping[str, str]) -> bytes:
 
 
 def column(values: list[Any], arrow_type: DataType) -> Array:
-    """An Arrow column of Python values; times are integers in the type's unit.
+    """An Arrow column of Python values; times are integers in the type's unit, structs are dicts.
 
     Raises:
         OverflowError: a value does not fit the type.
@@ -150,6 +156,8 @@ def column(values: list[Any], arrow_type: DataType) -> Array:
         return Array(values, DataType.int32()).cast(arrow_type)
     if DataType.is_list(arrow_type):
         return _list_column(values, arrow_type)
+    if DataType.is_struct(arrow_type):
+        return _struct_column(values, arrow_type)
     return Array(values, arrow_type)
 
 
@@ -160,6 +168,13 @@ def _list_column(values: list[list[Any] | None], arrow_type: DataType) -> Array:
     offsets = Array(list(accumulate((len(value or ()) for value in values), initial=0)), DataType.int32())
     absent = Array([value is None for value in values], DataType.bool())
     return list_array(offsets, items, type=arrow_type, mask=absent)
+
+
+def _struct_column(values: list[dict[str, Any] | None], arrow_type: DataType) -> Array:
+    absent = [value is None for value in values]
+    rows = [value or {} for value in values]
+    members = [column([row.get(field.name) for row in rows], field.type) for field in arrow_type.fields]
+    return struct_array(members, fields=arrow_type.fields, type=arrow_type, mask=Array(absent, DataType.bool()))
 
 
 def record_columns(records: Sequence[Record]) -> list[Array]:

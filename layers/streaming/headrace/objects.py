@@ -38,6 +38,7 @@ MAX_MESSAGE_CHARS = 400
 """Of the store's own message: it can hold the server's whole answer."""
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class ObjectStoreOutbox:
@@ -57,8 +58,12 @@ class ObjectStoreOutbox:
         self._each(self._put, list(objects.items()))
         self._make_durable(objects)
 
+    def load(self, keys: Sequence[str]) -> list[bytes]:
+        """See `Outbox.load`."""
+        return self._each(self.read, keys)
+
     def read(self, key: str) -> bytes:
-        """See `Outbox.read`."""
+        """See `ObjectCatalog.read`."""
         with self._errors("read", key), _missing(key):
             return bytes(self._store.get(key).bytes())
 
@@ -155,19 +160,18 @@ class ObjectStoreOutbox:
             except FileNotFoundError:
                 return None
 
-    def _each(self, action: Callable[[T], None], items: Sequence[T]) -> None:
+    def _each(self, action: Callable[[T], R], items: Sequence[T]) -> list[R]:
         """Do it for each item, a few at a time; after a failure start no more, and raise it."""
         if len(items) <= 1:
-            for item in items:
-                action(item)
-            return
+            return [action(item) for item in items]
         with ThreadPoolExecutor(min(PARALLEL, len(items))) as pool:
             futures = [pool.submit(action, item) for item in items]
             done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
             for future in waiting:
                 future.cancel()
         for future in done:
-            future.result()
+            future.result()  # raises what failed, before those that were never started are asked
+        return [future.result() for future in futures]
 
     def _make_durable(self, keys: Iterable[str]) -> None:
         """What S3 promises by itself, a folder has to be told: obstore does not call fsync."""

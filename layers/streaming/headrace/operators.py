@@ -5,8 +5,9 @@ before each record, and whatever a watermark closes is the same whether it is no
 after the batch. A window closes when `watermark >= end + allowed lateness`; it is given out once, final.
 """
 
-from operator import attrgetter
-from typing import Any, Protocol
+from collections.abc import Sequence
+from operator import attrgetter, sub
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from arro3.core import DataType, Field
@@ -16,66 +17,120 @@ from headrace.codec import RESCUED, Codec, Value
 from headrace.errors import ConfigurationError
 from headrace.lake import LakeTable, Rows
 from headrace.records import Record, TopicPartition
+from headrace.state import OpenRows, Part
 
 
-class Batch(msgspec.Struct):
-    """Decoded records in offset order, by column."""
+class Batch:
+    """Decoded records in offset order, by column. Columns are made once, for all operators."""
 
-    records: list[Record]
-    values: list[Value]
-    times_ms: list[int]
-    """Event times."""
-    watermarks_ms: list[int]
-    """The watermark before each record; one more than there are records, the last is after all of them."""
+    def __init__(
+        self, records: list[Record], values: list[Value], times_ms: list[int], watermarks_ms: list[int]
+    ) -> None:
+        """Put the columns side by side; nobody may change them afterwards.
+
+        Args:
+            records: where they came from.
+            values: decoded.
+            times_ms: event times.
+            watermarks_ms: the watermark before each record; one more than there are records, the last is after all.
+        """
+        self.records, self.values, self.times_ms, self.watermarks_ms = records, values, times_ms, watermarks_ms
+        self._columns: dict[str, list[Any]] = {}
+        self._most_overdue_ms: int | None = None
 
     def column(self, name: str) -> list[Any]:
         """One field of all values."""
-        return list(map(attrgetter(name), self.values))
+        column = self._columns.get(name)
+        if column is None:
+            column = self._columns[name] = list(map(attrgetter(name), self.values))
+        return column
+
+    def only(self, indices: Sequence[int]) -> "Batch":
+        """The records at these places, ascending."""
+        return self if len(indices) == len(self.records) else self.picked(indices)
+
+    def picked(self, indices: Sequence[int]) -> "Batch":
+        """The records at these places, in their order; a place may come more than once."""
+        return Batch(
+            [self.records[index] for index in indices],
+            [self.values[index] for index in indices],
+            [self.times_ms[index] for index in indices],
+            [self.watermarks_ms[index] for index in indices],
+        )
+
+    @property
+    def most_overdue_ms(self) -> int:
+        """How far a record is behind the watermark at most; while that is within the allowed lateness, none is late."""
+        if self._most_overdue_ms is None:
+            self._most_overdue_ms = max(map(sub, self.watermarks_ms, self.times_ms), default=0)
+        return self._most_overdue_ms
 
 
 class LateRecord(msgspec.Struct, frozen=True):
-    """A record whose window had closed before it in offset order."""
+    """A record that missed windows, which had closed before it in offset order."""
 
     operator: str
     record: Record
     time_ms: int
     start_ms: int
+    """Of the first window that it missed."""
     end_ms: int
+    """Of the last one."""
+    windows: int
+    """How many windows it missed."""
     watermark_ms: int
+    """Before the record."""
+    late_by_ms: int
+    """How far the watermark had gone beyond the closing of the last missed window."""
 
 
 class Running(Protocol):
     """One operator at work on one partition."""
 
-    def apply(self, batch: Batch) -> list[LateRecord]:
-        """Take the records in; answers those that came too late."""
+    @property
+    def state(self) -> OpenRows | None:
+        """What is open; None of an operator that keeps nothing."""
         ...
 
-    def close(self, watermark_ms: int) -> Rows | None:
-        """The rows that are final at this watermark and were not given out before."""
+    def apply(self, batch: Batch) -> list[LateRecord]:
+        """Take the records in; answers those that came too late for a window."""
+        ...
+
+    def close(self, watermark_ms: int) -> list[Rows]:
+        """The rows that have to be given out at this watermark and were not given out before."""
         ...
 
     def open_until_ms(self) -> int | None:
         """The watermark that would close everything; None when nothing is open."""
         ...
 
-    def snapshot(self) -> Any:
-        """What is open, as plain data; None when nothing is."""
-        ...
+
+class Restored(NamedTuple):
+    """What an operator goes on from."""
+
+    watermark_ms: int
+    """At the commit; `watermark.BEFORE_ALL_MS` before the first event."""
+    parts: Sequence[Part]
+    """Of its state, oldest first; none at the beginning, or when nothing was open."""
 
 
 class Operator(Protocol):
     """The configuration of an operator."""
 
-    def build(self, codec: Codec, place: TopicPartition, lateness_ms: int, state: msgspec.Raw | None) -> Running:
-        """The operator at work, from its snapshot."""
+    def build(self, codec: Codec, place: TopicPartition, lateness_ms: int, restored: Restored) -> Running:
+        """The operator at work.
+
+        Raises:
+            ConfigurationError, SchemaError: it cannot work on values of the codec.
+            CheckpointCorrupt: the parts of its state do not fit it.
+        """
         ...
 
 
 class Land(msgspec.Struct, frozen=True):
     """Every record a row: the codec's fields, what was rescued, and where it came from."""
 
-    def build(self, codec: Codec, place: TopicPartition, lateness_ms: int, state: msgspec.Raw | None) -> Running:
+    def build(self, codec: Codec, place: TopicPartition, lateness_ms: int, restored: Restored) -> Running:
         """See `Operator.build`; landing keeps no state.
 
         Raises:
@@ -87,6 +142,8 @@ class Land(msgspec.Struct, frozen=True):
 
 
 class _RunningLand:
+    state = None
+
     def __init__(self, codec: Codec, topic: str) -> None:
         self._schema = codec.schema
         rescued = (Field(RESCUED, DataType.string(), nullable=True),) if codec.rescues else ()
@@ -99,18 +156,15 @@ class _RunningLand:
         self._batch = batch
         return []
 
-    def close(self, watermark_ms: int) -> Rows | None:
+    def close(self, watermark_ms: int) -> list[Rows]:
         batch, self._batch = self._batch, None
         if batch is None or not batch.records:
-            return None
+            return []
         columns = [
             lake.column(batch.column(name), field.type)
             for name, field in zip(self._names, self._table.fields, strict=False)
         ]
-        return Rows(self._table, batch.times_ms, [*columns, *lake.record_columns(batch.records)])
+        return [Rows(self._table, batch.times_ms, [*columns, *lake.record_columns(batch.records)])]
 
     def open_until_ms(self) -> int | None:
-        return None
-
-    def snapshot(self) -> Any:
         return None

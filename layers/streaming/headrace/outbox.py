@@ -1,7 +1,7 @@
 """The port through which outputs are staged and published, and where snapshots live.
 
 Keys are `/`-separated and relative to the store's root: `staging/<uuid>/<n>` (outputs before their commit),
-`state/<uuid>` (snapshots) and `lake/…` (what readers see).
+`state/<uuid>` (snapshots: bases and deltas) and `lake/…` (what readers see).
 """
 
 import threading
@@ -23,11 +23,11 @@ class Outbox(Protocol):
         """Write every object; all are durable when this returns."""
         ...
 
-    def read(self, key: str) -> bytes:
-        """The object's bytes.
+    def load(self, keys: Sequence[str]) -> list[bytes]:
+        """The bytes of every object.
 
         Raises:
-            ObjectMissing: there is no such object.
+            ObjectMissing: one of them does not exist.
         """
         ...
 
@@ -42,12 +42,20 @@ class Outbox(Protocol):
 
 
 class ObjectCatalog(Protocol):
-    """Lists and deletes objects: for the janitor and for readers of the lake, never for a turn."""
+    """Lists, reads and deletes objects: for the janitor and for readers of the lake, never for a turn."""
 
     def keys(self, prefix: str, *, older_than_ms: int | None = None) -> Iterator[str]:
         """Keys below the folder `prefix`, sorted; with `older_than_ms`, those last written before that epoch time.
 
         The prefix ends at a `/`, given or not: `lake/a` has `lake/a/b`, not `lake/ab`.
+        """
+        ...
+
+    def read(self, key: str) -> bytes:
+        """The object's bytes.
+
+        Raises:
+            ObjectMissing: there is no such object.
         """
         ...
 
@@ -69,8 +77,13 @@ class MemoryOutbox:
         with self._lock:
             self._put(objects)
 
+    def load(self, keys: Sequence[str]) -> list[bytes]:
+        """See `Outbox.load`."""
+        with self._lock:
+            return [self._get(key) for key in keys]
+
     def read(self, key: str) -> bytes:
-        """See `Outbox.read`."""
+        """See `ObjectCatalog.read`."""
         with self._lock:
             return self._get(key)
 

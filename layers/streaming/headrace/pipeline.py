@@ -37,6 +37,7 @@ from headrace.errors import (
 from headrace.outbox import STAGING, STATE, Outbox
 from headrace.records import Record, TopicPartition
 from headrace.topology import Logic, Topology
+from headrace.warm import WarmStates
 
 INLINE_STATE_BYTES = 4096
 """Snapshots up to this size live in the checkpoint. DynamoDB bills a commit and its clear by the KB, S3 bills a
@@ -46,7 +47,10 @@ INLINE_OUTBOX_ENTRIES = 100
 COMMIT_ATTEMPTS = 2
 """A turn that lost the race tries once more from the start, then leaves it to the mapping's retry."""
 
-_offset = attrgetter("offset")
+MAX_DELTAS = 50
+"""Each costs whoever loads the chain a request, and the checkpoint 40 bytes; a base costs all that is open."""
+
+_offset, _timestamp_ms = attrgetter("offset"), attrgetter("timestamp_ms")
 
 Totals = Counter[str]
 """What a turn or a batch did: `applied`, `dead`, `late`, `skipped`, `gaps`, `conflicts`, `ticks`, and what it wrote:
@@ -71,6 +75,8 @@ class Pipeline:
         gaps: GapPolicy | Mapping[str, GapPolicy] = "allow",
         inline_state_bytes: int = INLINE_STATE_BYTES,
         inline_outbox_entries: int = INLINE_OUTBOX_ENTRIES,
+        max_deltas: int = MAX_DELTAS,
+        warm_rows: int = 0,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
@@ -86,6 +92,8 @@ class Pipeline:
             gaps: for all topics, or by topic; topics that are not named allow them.
             inline_state_bytes: a larger snapshot is an object of its own.
             inline_outbox_entries: more outputs are listed in a staged manifest.
+            max_deltas: after so many the state is written as a whole again.
+            warm_rows: how many rows of state, of all partitions together, may stay in memory from turn to turn.
             clock_ms: wall clock, epoch milliseconds; only idleness is measured by it.
             new_id: a name that no other attempt ever has.
         """
@@ -97,6 +105,8 @@ class Pipeline:
         self._gaps = gaps
         self._inline_state_bytes = inline_state_bytes
         self._inline_outbox_entries = inline_outbox_entries
+        self._max_deltas = max_deltas
+        self._warm = WarmStates(warm_rows)
         self._clock_ms = clock_ms
         self._new_id = new_id
 
@@ -206,16 +216,26 @@ class Pipeline:
     def _logic(self, checkpoint: Checkpoint) -> Logic:
         key = checkpoint.key
         topology = self._topology_of(key.topic)
-        state = self._outbox.read(checkpoint.state_key) if checkpoint.state_key else checkpoint.state
-        if state is not None:
-            state = opened(state, f"the snapshot {checkpoint.state_key or ''} of {key}")
-            if checkpoint.fingerprint != topology.fingerprint():
-                raise FingerprintChanged(
-                    f"{key}: the operators ({topology.fingerprint()}) are not those that made its open windows "
-                    f"({checkpoint.fingerprint}): undo the change, or deploy it with a new generation "
-                    "(`headrace generation new`)"
-                )
-        return topology.build(TopicPartition(key.topic, key.partition), checkpoint.watermark_ms, state)
+        warm = self._warm.take(checkpoint, topology)
+        if warm is not None:
+            return warm
+        chain = self._chain(checkpoint)
+        if chain and checkpoint.fingerprint != topology.fingerprint():
+            raise FingerprintChanged(
+                f"{key}: the operators ({topology.fingerprint()}) are not those that made its open windows "
+                f"({checkpoint.fingerprint}): undo the change, or deploy it with a new generation "
+                "(`headrace generation new`)"
+            )
+        return topology.build(TopicPartition(key.topic, key.partition), checkpoint.watermark_ms, chain)
+
+    def _chain(self, checkpoint: Checkpoint) -> list[bytes]:
+        """What was saved of the state: a base and its deltas."""
+        what = f"of {checkpoint.key}"
+        if checkpoint.state is not None:
+            return [opened(checkpoint.state, f"the snapshot {what}")]
+        names = checkpoint.state_keys
+        contents = self._outbox.load(names) if names else []
+        return [opened(content, f"the snapshot {name} {what}") for name, content in zip(names, contents, strict=True)]
 
     def _facts(self, checkpoint: Checkpoint, fresh: Sequence[Record], logic: Logic) -> Totals:
         """What this turn adds to the books, apart from what it writes."""
@@ -244,17 +264,19 @@ class Pipeline:
             version=checkpoint.version + 1,
             next_offset=next_offset,
             committed_at_ms=max(checkpoint.committed_at_ms, self._clock_ms()),
-            max_timestamp_ms=max(checkpoint.max_timestamp_ms, *(record.timestamp_ms for record in fresh), -1),
-            fingerprint=self._topology_of(checkpoint.key.topic).fingerprint(),
+            max_timestamp_ms=max(checkpoint.max_timestamp_ms, max(map(_timestamp_ms, fresh), default=-1)),
+            fingerprint=logic.fingerprint,
             watermark_ms=logic.watermark_ms,
             open_until_ms=logic.open_until_ms,
             state=effects.state,
-            state_key=effects.state_key,
+            state_keys=effects.state_keys,
             outbox=effects.outbox,
             outbox_manifest=effects.manifest,
             totals=dict(effects.booked.totals),
         )
         self._checkpoints.commit(committed, expected_version=checkpoint.version)  # 6: the only commit point
+        logic.committed()
+        self._warm.keep(committed, logic)
         self.recover(committed)  # 7
         return Counter(effects.booked.added)
 
@@ -262,8 +284,8 @@ class Pipeline:
         parts = [part for rows in logic.rows for part in lake.split(rows)]
         files = [(part.table, part.rows) for part in parts]
         booked = _booked(checkpoint, next_offset, facts + ledger.written(files))
-        state = logic.snapshot()
-        effects = _Effects(booked, state=None if state is None else sealed(state))
+        effects = _Effects(booked)
+        self._save(checkpoint, logic, effects)
         attempt = f"{STAGING}/{self._new_id()}"
         entries = []
         for part, page in zip(parts, ledger.pages(booked, files), strict=True):
@@ -276,11 +298,20 @@ class Pipeline:
             effects.objects[effects.manifest] = sealed(msgspec.json.encode(entries))
         else:
             effects.outbox = tuple(entries)
-        if effects.state is not None and len(effects.state) > self._inline_state_bytes:
-            effects.state_key = f"{STATE}/{self._new_id()}"
-            effects.objects[effects.state_key] = effects.state
-            effects.state = None
         return effects
+
+    def _save(self, checkpoint: Checkpoint, logic: Logic, effects: "_Effects") -> None:
+        """The state, as a whole or as a delta after the chain that the checkpoint names."""
+        saved = logic.save(may_extend=0 < len(checkpoint.state_keys) <= self._max_deltas)
+        if saved is None:
+            return
+        content = sealed(saved.content)
+        if saved.is_base and len(content) <= self._inline_state_bytes:
+            effects.state = content
+            return
+        name = f"{STATE}/{self._new_id()}"
+        effects.objects[name] = content
+        effects.state_keys = (name,) if saved.is_base else (*checkpoint.state_keys, name)
 
     def _entries(self, checkpoint: Checkpoint) -> Sequence[OutboxEntry]:
         if checkpoint.outbox_manifest is None:
@@ -307,8 +338,8 @@ class _Effects(msgspec.Struct):
     """What a commit is about to make true."""
 
     booked: ledger.Commit
-    state: bytes | None
-    state_key: str | None = None
+    state: bytes | None = None
+    state_keys: tuple[str, ...] = ()
     outbox: tuple[OutboxEntry, ...] = ()
     manifest: str | None = None
     objects: dict[str, bytes] = msgspec.field(default_factory=dict)
@@ -323,7 +354,7 @@ def read_manifest(outbox: Outbox, key: str) -> Sequence[OutboxEntry]:
     """
     name = f"the outbox manifest {key!r}"
     try:
-        return msgspec.json.decode(opened(outbox.read(key), name), type=tuple[OutboxEntry, ...])
+        return msgspec.json.decode(opened(outbox.load([key])[0], name), type=tuple[OutboxEntry, ...])
     except msgspec.MsgspecError as error:
         raise CheckpointCorrupt(f"{name} cannot be read: {error}", name) from error
 

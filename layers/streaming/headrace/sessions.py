@@ -1,136 +1,140 @@
-"""Session windows: aggregates per burst of activity of a key.
+"""Session windows at work: aggregates per burst of activity of a key.
 
 A session's end is its last event plus the gap. An event that touches two open sessions of its key merges them.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
-from headrace.aggregates import Aggregate
-from headrace.codec import Codec
-from headrace.errors import CheckpointCorrupt
 from headrace.lake import Rows
-from headrace.operators import Batch, LateRecord, Running
-from headrace.records import TopicPartition
-from headrace.windowed import Accumulators, Key, WindowRows, key_type, keys_of, late_record, only
-from headrace.windows import SessionWindows
+from headrace.operators import Batch, LateRecord, Restored
+from headrace.state import OpenRows
+from headrace.window_rows import Closed, Declared, Table, late
+from headrace.windows import SessionWindows, Window
+
+Key = Any
+"""The value of the key field, or a tuple of the values of several: hashing tuples would cost as much again."""
 
 _OVER = 2**63
-"""In the column of last events: the session was closed, or is part of another one. Later than any time."""
+"""Start and last event of a session that became part of another one. Later than any time."""
+_SLOTS = 64
+"""Of time, by which sessions are looked at when they may be due: a session waits for about so many turns of them."""
 
 
-class Sessions(msgspec.Struct, frozen=True):
-    """Aggregates per session of a key."""
+class RunningSessions:
+    """A row for each session; see `operators.Running`."""
 
-    table: str
-    """Name of the table that the rows go to."""
-    window: SessionWindows
-    key: tuple[str, ...]
-    """Fields of the value that make the key."""
-    aggregates: dict[str, Aggregate]
-    """Column name to aggregate."""
-    complete: bool = False
-    """Whether the topic is keyed by the same fields: then no other partition has events of a session."""
+    _SCALARS: Sequence[Any] = (0, 0)
+    """Initial values of the columns between key and aggregates: first and last event time, and a subclass's own."""
 
-    def build(self, codec: Codec, place: TopicPartition, lateness_ms: int, state: msgspec.Raw | None) -> Running:
-        """See `Operator.build`."""
-        bounds = ("session_start", "session_end")
-        rows = WindowRows(self.table, bounds, self.key, self.aggregates, codec.schema, place, complete=self.complete)
-        return _RunningSessions(self, rows, lateness_ms, state)
-
-
-class _RunningSessions:
-    """Sessions by column: row n is a session of key n. Rows of closed sessions stay until the snapshot."""
-
-    def __init__(self, operator: Sessions, rows: WindowRows, lateness_ms: int, state: msgspec.Raw | None) -> None:
-        self._operator = operator
-        self._rows = rows
-        self._gap_ms = operator.window.gap_ms
-        self._closes_after_ms = operator.window.gap_ms + lateness_ms
-        state_type: Any = tuple[list[key_type(operator.key)], list[int], list[int], list[list[Any]]]  # type: ignore[misc] # built at run time
-        restored = ([], [], [], None) if state is None else msgspec.msgpack.decode(state, type=state_type)
-        self._keys: list[Key]
-        self._starts_ms: list[int]
-        self._lasts_ms: list[int]
-        self._keys, self._starts_ms, self._lasts_ms, columns = restored
-        if not len(self._keys) == len(self._starts_ms) == len(self._lasts_ms):
-            name = f"the snapshot of {operator.table!r}"
-            raise CheckpointCorrupt(f"{name} has columns of different lengths", name)
-        self._states = Accumulators(operator.aggregates, columns, len(self._keys))
-        self._rows_of: dict[Key, int | list[int]] = {}
-        """Where the open sessions of a key are: one row for most, a list for the few that have several."""
+    def __init__(
+        self, declared: Declared, window: SessionWindows, table: Table, lateness_ms: int, restored: Restored
+    ) -> None:
+        """Go on from what was open."""
+        self._key = declared.key
+        self._table = table
+        self._gap_ms = window.gap_ms
+        self._lateness_ms = lateness_ms
+        self._closes_after_ms = window.gap_ms + lateness_ms
+        self._slot_ms = -(-self._closes_after_ms // _SLOTS)
+        self.state = OpenRows(len(self._key), self._SCALARS, declared.aggregates, restored.parts)
+        self._starts_ms, self._lasts_ms = self.state.columns[len(self._key) : len(self._key) + 2]
+        self._row_of: dict[Key, int] = {}
+        """The open session of a key …"""
+        self._rows_of: dict[Key, list[int]] = {}
+        """… or its open sessions, where it has several."""
+        self._due: dict[int, list[int]] = {}
+        """Slot of time to the sessions whose last event was in it when they were last looked at."""
+        self._newest_ms = -_OVER
+        """Newest event time taken in: the last session to close ends with it."""
+        self._index(restored.watermark_ms)
 
     def apply(self, batch: Batch) -> list[LateRecord]:
-        late = []
-        added = 0
-        rows: list[int | None] = []
-        """Where the records from `added` on belong."""
-        rows_of = self._rows_of = self._rows_by_key()
+        """See `operators.Running.apply`."""
+        late_records: list[LateRecord] = []
+        first = 0
+        rows: list[int | None] = []  # where the records from `first` on belong; None: nowhere
+        row_of, gap_ms = self._row_of.get, self._gap_ms
         starts_ms, lasts_ms = self._starts_ms, self._lasts_ms
-        gap_ms, closes_after_ms = self._gap_ms, self._closes_after_ms
-        for key, time_ms, watermark_ms in zip(
-            keys_of(batch, self._operator.key), batch.times_ms, batch.watermarks_ms, strict=False
-        ):
-            row: Any = rows_of.get(key)
-            if row.__class__ is int and starts_ms[row] <= time_ms:
-                last_ms = lasts_ms[row]
-                if time_ms <= last_ms + gap_ms and last_ms + closes_after_ms > watermark_ms:
-                    if time_ms > last_ms:
-                        lasts_ms[row] = time_ms
-                    rows.append(row)
-                    continue
-            open_rows = self._open(key, watermark_ms)
+        surely_open_ms = batch.watermarks_ms[-1] - self._closes_after_ms
+        for key, time_ms in zip(self._keys(batch), batch.times_ms, strict=True):
+            row: Any = row_of(key)
+            if (
+                row is not None
+                and (last_ms := lasts_ms[row]) > surely_open_ms
+                and starts_ms[row] <= time_ms <= last_ms + gap_ms
+            ):
+                if time_ms > last_ms:
+                    lasts_ms[row] = time_ms
+                rows.append(row)
+                continue
+            index = first + len(rows)
+            open_rows = self._open(key, batch.watermarks_ms[index])
             touched = self._touched(open_rows, time_ms)
             if len(touched) > 1:  # what comes before the merge goes where it belonged until then
-                self._states.add(batch, rows, added)
-                added, rows = added + len(rows), []
-            rows.append(self._row_for(key, open_rows, touched, time_ms, watermark_ms))
-            if rows[-1] is None:
-                index = added + len(rows) - 1
-                late.append(late_record(self._operator.table, batch, index, time_ms, time_ms + gap_ms))
-        self._states.add(batch, rows, added)
-        return late
+                self._take(batch, first, rows)
+                first, rows = index, []
+            row = self._row_for(key, open_rows, touched, time_ms, batch.watermarks_ms[index])
+            if row is None:
+                late_records.append(late(self._table.name, batch, index, [self._alone(time_ms)], self._lateness_ms))
+            rows.append(row)
+        self._take(batch, first, rows)
+        self._newest_ms = max(self._newest_ms, max(batch.times_ms, default=self._newest_ms))
+        return late_records
 
-    def close(self, watermark_ms: int) -> Rows | None:
-        newest_closed_ms = watermark_ms - self._closes_after_ms
-        closed = [row for row, last_ms in enumerate(self._lasts_ms) if last_ms <= newest_closed_ms]
-        starts = [self._starts_ms[row] for row in closed]
-        ends = [self._lasts_ms[row] + self._gap_ms for row in closed]
-        keys = [self._keys[row] for row in closed]
-        for row in closed:
-            self._lasts_ms[row] = _OVER
-        return self._rows.of(starts, ends, keys, self._states.results(closed))
+    def close(self, watermark_ms: int) -> list[Rows]:
+        """See `operators.Running.close`."""
+        self._give_out(watermark_ms)
+        return self._table.take()
 
     def open_until_ms(self) -> int | None:
-        last_ms = max(only(self._live(), self._lasts_ms), default=None)
-        return None if last_ms is None else last_ms + self._closes_after_ms
+        """See `operators.Running.open_until_ms`."""
+        return self._newest_ms + self._closes_after_ms if self._row_of or self._rows_of else None
 
-    def snapshot(self) -> Any:
-        live = self._live()
-        if not any(live):
-            return None
-        of_each = [only(live, column) for column in (self._keys, self._starts_ms, self._lasts_ms)]
-        return *of_each, [only(live, column) for column in self._states.columns]
+    def _index(self, watermark_ms: int) -> None:
+        newest_closed_ms = watermark_ms - self._closes_after_ms
+        lasts_ms = self._lasts_ms
+        closed = [row for row in self.state.numbers() if lasts_ms[row] <= newest_closed_ms]
+        self.state.release(closed)
+        rows = self.state.numbers()
+        columns = [[column[row] for row in rows] for column in self.state.columns[: len(self._key)]]
+        keys: Sequence[Key] = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True)) or [()] * len(rows)
+        self._row_of = dict(zip(keys, rows, strict=True))
+        if len(self._row_of) < len(rows):
+            self._find_several(keys, rows)
+        slot_ms, due = self._slot_ms, self._due
+        for row in rows:
+            due.setdefault(lasts_ms[row] // slot_ms, []).append(row)
+        self._newest_ms = max([lasts_ms[row] for row in rows], default=self._newest_ms)
 
-    def _live(self) -> list[bool]:
-        return [last_ms != _OVER for last_ms in self._lasts_ms]
+    def _find_several(self, keys: Sequence[Key], rows: Sequence[int]) -> None:
+        for key, row in zip(keys, rows, strict=True):
+            if self._row_of[key] != row:
+                self._rows_of.setdefault(key, [self._row_of[key]]).append(row)
+        for key in self._rows_of:
+            del self._row_of[key]
 
-    def _rows_by_key(self) -> dict[Key, Any]:
-        live = self._live()
-        keys, rows = only(live, self._keys), only(live, range(len(live)))
-        rows_of: dict[Key, Any] = dict(zip(keys, rows, strict=True))
-        if len(rows_of) < len(keys):
-            last_rows = list(map(rows_of.__getitem__, keys))
-            for key, row, last_row in zip(keys, rows, last_rows, strict=True):
-                if row != last_row:
-                    found = rows_of[key]
-                    rows_of[key] = [last_row, row] if isinstance(found, int) else [*found, row]
-        return rows_of
+    def _keys(self, batch: Batch) -> Sequence[Key]:
+        columns = [batch.column(name) for name in self._key]
+        if len(columns) == 1:
+            return columns[0]
+        return list(zip(*columns, strict=True)) if columns else [()] * len(batch.times_ms)
+
+    def _take(self, batch: Batch, first: int, rows: list[Any]) -> None:
+        """Into the aggregates; the records from `first` on, without those that belong nowhere."""
+        indices = [first + n for n, row in enumerate(rows) if row is not None]
+        if indices:
+            self.state.add([row for row in rows if row is not None] if None in rows else rows, batch.only(indices))
+
+    def _alone(self, time_ms: int) -> Window:
+        """The session of one event."""
+        return Window(time_ms, time_ms + self._gap_ms)
 
     def _open(self, key: Key, watermark_ms: int) -> list[int]:
-        """Rows of the key's sessions that the watermark has not closed; they lie more than a gap apart."""
-        return [row for row in self._indexed(key) if self._lasts_ms[row] + self._closes_after_ms > watermark_ms]
+        """The key's sessions that the watermark has not closed; they lie more than a gap apart."""
+        row = self._row_of.get(key)
+        rows = self._rows_of.get(key, ()) if row is None else (row,)
+        return [row for row in rows if self._lasts_ms[row] + self._closes_after_ms > watermark_ms]
 
     def _touched(self, open_rows: list[int], time_ms: int) -> list[int]:
         """Those that the event is in reach of: two at most, one on each side, the earlier one first."""
@@ -141,7 +145,7 @@ class _RunningSessions:
     def _row_for(
         self, key: Key, open_rows: list[int], touched: list[int], time_ms: int, watermark_ms: int
     ) -> int | None:
-        """The row that the event belongs to, made, extended or merged for it; None if it is late."""
+        """The session that the event belongs to, made, extended or merged for it; None if it is late."""
         if touched:
             row, *later = touched
             for other in later:
@@ -154,26 +158,68 @@ class _RunningSessions:
         else:
             row = self._started(key, time_ms)
             open_rows.append(row)
-        self._index(key, open_rows)
+        self._note(key, open_rows)
         return row
 
     def _started(self, key: Key, time_ms: int) -> int:
-        self._keys.append(key)
-        self._starts_ms.append(time_ms)
-        self._lasts_ms.append(time_ms)
-        return self._states.new_row()
+        row = self.state.new_row()
+        parts = (key,) if len(self._key) == 1 else key
+        for column, scalar in zip(self.state.columns, parts, strict=False):
+            column[row] = scalar
+        self._starts_ms[row] = self._lasts_ms[row] = time_ms
+        self._due.setdefault(time_ms // self._slot_ms, []).append(row)
+        return row
 
     def _merge(self, row: int, later: int) -> None:
-        self._states.merge(row, later)
+        self.state.merge(row, later)
         self._lasts_ms[row] = self._lasts_ms[later]
-        self._lasts_ms[later] = _OVER
+        self._starts_ms[later] = self._lasts_ms[later] = _OVER  # its number is free when it is looked at next
 
-    def _indexed(self, key: Key) -> list[int]:
-        found = self._rows_of.get(key, [])
-        return [found] if isinstance(found, int) else found
+    def _note(self, key: Key, rows: list[int]) -> None:
+        """These are the open sessions of the key."""
+        self._row_of.pop(key, None)
+        self._rows_of.pop(key, None)
+        if len(rows) == 1:
+            self._row_of[key] = rows[0]
+        elif rows:
+            self._rows_of[key] = rows
 
-    def _index(self, key: Key, rows: list[int]) -> None:
-        if rows:
-            self._rows_of[key] = rows[0] if len(rows) == 1 else rows
-        else:
-            self._rows_of.pop(key, None)
+    def _give_out(self, watermark_ms: int) -> None:
+        """Rows of all sessions that close up to this watermark."""
+        closed = self._closed_by(watermark_ms)
+        if closed:
+            self._table.final(self._rows(closed))
+            self._forget(closed)
+
+    def _closed_by(self, watermark_ms: int) -> list[int]:
+        newest_closed_ms = watermark_ms - self._closes_after_ms
+        slot_ms, due, lasts_ms = self._slot_ms, self._due, self._lasts_ms
+        closed: list[int] = []
+        over: list[int] = []
+        for slot in [slot for slot in due if slot <= newest_closed_ms // slot_ms]:
+            for row in due.pop(slot):
+                last_ms = lasts_ms[row]
+                if last_ms <= newest_closed_ms:
+                    closed.append(row)
+                elif last_ms == _OVER:
+                    over.append(row)
+                else:
+                    due.setdefault(last_ms // slot_ms, []).append(row)
+        self.state.release(over)
+        return closed
+
+    def _rows(self, rows: list[int]) -> Closed:
+        gap_ms = self._gap_ms
+        windows = [Window(self._starts_ms[row], self._lasts_ms[row] + gap_ms) for row in rows]
+        keys = [[column[row] for row in rows] for column in self.state.columns[: len(self._key)]]
+        return Closed(windows, keys, self.state.states([(row,) for row in rows]))
+
+    def _forget(self, rows: list[int]) -> None:
+        columns = [[column[row] for row in rows] for column in self.state.columns[: len(self._key)]]
+        keys: Sequence[Key] = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True)) or [()] * len(rows)
+        for key, row in zip(keys, rows, strict=True):
+            if self._row_of.get(key) == row:
+                del self._row_of[key]
+            elif row in (several := self._rows_of.get(key, ())):
+                self._note(key, [other for other in several if other != row])
+        self.state.release(rows)

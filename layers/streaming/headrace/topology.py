@@ -9,7 +9,7 @@ Pure: no I/O, no clock, no environment.
 import hashlib
 from collections.abc import Sequence
 from operator import attrgetter, sub
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from arro3.core import Array, DataType, Field
@@ -18,10 +18,10 @@ from headrace import lake, watermark
 from headrace.codec import Codec, Decoded, Value
 from headrace.errors import CheckpointCorrupt, ConfigurationError, PoisonError
 from headrace.lake import LakeTable, Rows
-from headrace.operators import Batch, LateRecord, Operator
+from headrace.operators import Batch, LateRecord, Operator, Restored
 from headrace.records import Record, TopicPartition
+from headrace.state import Part
 
-_NIL = msgspec.msgpack.encode(None)
 _VALUE = Field("value", DataType.binary(), nullable=True)
 DEAD_LETTERS = LakeTable(
     lake.DEAD_LETTERS,
@@ -41,13 +41,17 @@ LATE = LakeTable(
         Field("event_time", lake.TIMESTAMP, nullable=False),
         Field("window_start", lake.TIMESTAMP, nullable=False),
         Field("window_end", lake.TIMESTAMP, nullable=False),
+        Field("windows", DataType.int32(), nullable=False),
         Field("watermark", lake.TIMESTAMP, nullable=False),
+        Field("late_by_ms", DataType.int64(), nullable=False),
         _VALUE,
         *lake.RECORD_FIELDS,
     ),
     complete=True,
 )
-"""Records whose window had closed, once per operator that refused them."""
+"""Records that missed windows, which had closed before them: once per operator, from the start of the first missed
+window to the end of the last. `windows` is how many they were, `late_by_ms` how far the watermark had gone beyond the
+closing of the last one. A hopping or sliding window that was still open has counted the record all the same."""
 
 
 class Topology(msgspec.Struct, frozen=True):
@@ -72,48 +76,65 @@ class Topology(msgspec.Struct, frozen=True):
         described = (type(self.codec).__name__, fields, _described(self.operators), settings)
         return hashlib.sha256(msgspec.json.encode(described)).hexdigest()[:16]
 
-    def build(self, place: TopicPartition, watermark_ms: int | None, state: bytes | None) -> "Logic":
-        """The logic at work on one partition, from the snapshot of the turn before.
+    def build(self, place: TopicPartition, watermark_ms: int | None, chain: Sequence[bytes] = ()) -> "Logic":
+        """The logic at work on one partition.
+
+        Args:
+            place: the partition.
+            watermark_ms: at the last commit; None before the first event.
+            chain: what was saved of the state: a base and the deltas after it, oldest first.
 
         Raises:
-            CheckpointCorrupt: the snapshot cannot be read.
-            SchemaError, ConfigurationError: an operator names a field that the codec does not have.
+            CheckpointCorrupt: what was saved cannot be read.
+            SchemaError, ConfigurationError: an operator cannot work on the codec's values.
         """
-        return Logic(self, place, watermark_ms, state)
+        return Logic(self, place, watermark_ms, chain)
+
+
+class Saved(NamedTuple):
+    """State to be stored."""
+
+    content: bytes
+    is_base: bool
+    """Whether it stands alone; else it is a delta, to be stored after what the logic was built from."""
 
 
 class Logic:
-    """One partition's turn without its effects. Apply or tick once, then read the results."""
+    """One partition's turns without their effects: apply or tick, read the results, save; then the next turn."""
 
     def __init__(
-        self, topology: Topology, place: TopicPartition, watermark_ms: int | None, state: bytes | None
+        self, topology: Topology, place: TopicPartition, watermark_ms: int | None, chain: Sequence[bytes]
     ) -> None:
-        self._topology = topology
+        self.topology = topology
+        """What it was built from."""
+        self.fingerprint = topology.fingerprint()
+        """Of the topology."""
         self._clock = _EventClock(topology)
         self._watermark_ms = watermark.BEFORE_ALL_MS if watermark_ms is None else watermark_ms
+        name = f"the snapshot of {place}"
         try:
-            states = _operator_states(state, len(topology.operators))
+            saved = [_parts(content, len(topology.operators)) for content in chain]
             self._running = [
-                operator.build(topology.codec, place, topology.allowed_lateness_ms, operator_state)
-                for operator, operator_state in zip(topology.operators, states, strict=True)
+                operator.build(topology.codec, place, topology.allowed_lateness_ms, Restored(self._watermark_ms, parts))
+                for operator, parts in zip(topology.operators, _by_operator(saved, topology), strict=True)
             ]
-        except (msgspec.MsgspecError, ValueError) as error:
-            name = f"the snapshot of {place}"
+        except (msgspec.MsgspecError, ValueError, TypeError, IndexError) as error:
             raise CheckpointCorrupt(f"{name} cannot be read: {error}", name) from error
-        self.rows: list[Rows] = []
-        """What became final."""
-        self.applied = 0
-        """Records that went through the operators."""
-        self.dead = 0
-        """Records that became dead letters."""
-        self.late = 0
-        """Rows of the late output."""
+        self._states = [state for running in self._running if (state := running.state) is not None]
+        rows = [sum(part.rows for part in parts if part) for parts in saved]
+        self._in_base, self._in_deltas = (rows[0], sum(rows[1:])) if rows else (0, 0)
+        self._next_turn()
+
+    @property
+    def open_rows(self) -> int:
+        """How much is open: rows of state, which memory grows with."""
+        return sum(map(len, self._states))
 
     def apply(self, records: Sequence[Record]) -> None:
         """Take the records in, in offset order."""
-        decoded = self._topology.codec.decode(records)
+        decoded = self.topology.codec.decode(records)
         times_ms = self._clock.times_ms(decoded)
-        watermarks_ms = watermark.before_each(times_ms, self._watermark_ms, self._topology.out_of_orderness_ms)
+        watermarks_ms = watermark.before_each(times_ms, self._watermark_ms, self.topology.out_of_orderness_ms)
         batch = Batch(decoded.records, decoded.values, times_ms, watermarks_ms)
         late = [record for running in self._running for record in running.apply(batch)]
         self.applied, self.dead, self.late = len(batch.records), len(decoded.poison), len(late)
@@ -141,16 +162,52 @@ class Logic:
         """The watermark that would close every open window; None when none is open."""
         return max((end for r in self._running if (end := r.open_until_ms()) is not None), default=None)
 
-    def snapshot(self) -> bytes | None:
-        """What is open, for the next turn; None when nothing is."""
-        states = [running.snapshot() for running in self._running]
-        return None if all(state is None for state in states) else msgspec.msgpack.encode(states)
+    def save(self, *, may_extend: bool) -> Saved | None:
+        """The state as it is now; None when nothing is open.
+
+        A delta, while all deltas together have no more rows than the base: whoever starts from the chain then reads
+        at most twice what is open, and a row is written about twice.
+
+        Args:
+            may_extend: whether what was saved before, and is in the chain, can have a delta after it.
+        """
+        if not self.open_rows:
+            self._in_base, self._in_deltas = 0, 0
+            return None
+        if may_extend:
+            changes = [state.changes() for state in self._states]
+            in_deltas = self._in_deltas + sum(len(new) + len(changed) for new, changed in changes)
+            if in_deltas <= self._in_base:
+                self._in_deltas = in_deltas
+                return self._saved([s.delta(c) for s, c in zip(self._states, changes, strict=True)], is_base=False)
+        self._in_base, self._in_deltas = self.open_rows, 0
+        return self._saved([state.base() for state in self._states], is_base=True)
+
+    def committed(self) -> None:
+        """What was saved is in the checkpoint: ready for the next turn."""
+        for state in self._states:
+            state.written()
+        self._next_turn()
+
+    def _next_turn(self) -> None:
+        self.rows: list[Rows] = []
+        """What became final, or was given out early."""
+        self.applied = 0
+        """Records that went through the operators."""
+        self.dead = 0
+        """Records that became dead letters."""
+        self.late = 0
+        """Rows of the late output."""
+
+    def _saved(self, parts: list[Part], *, is_base: bool) -> Saved:
+        with_state = iter(parts)
+        of_all = [None if running.state is None else next(with_state) for running in self._running]
+        return Saved(msgspec.msgpack.encode(of_all), is_base)
 
     def _advance(self, watermark_ms: int) -> None:
         self._watermark_ms = watermark_ms
         for running in self._running:
-            if (rows := running.close(watermark_ms)) is not None:
-                self.rows.append(rows)
+            self.rows += running.close(watermark_ms)
 
 
 class _EventClock:
@@ -232,14 +289,18 @@ def _ticks_per_ms(topology: Topology) -> int:
     return field.ticks_per_ms
 
 
-def _operator_states(state: bytes | None, number: int) -> list[msgspec.Raw | None]:
-    if state is None:
-        return [None] * number
-    states = msgspec.msgpack.decode(state, type=list[msgspec.Raw])
-    if len(states) != number:
-        raise CheckpointCorrupt(f"the snapshot has {len(states)} operators, not {number}", "the snapshot")
-    # An operator with nothing open beside one that has something: `Raw` keeps its nil as bytes.
-    return [None if bytes(each) == _NIL else each for each in states]
+_Parts = list[Part | None]
+
+
+def _parts(content: bytes, number: int) -> _Parts:
+    parts = msgspec.msgpack.decode(content, type=_Parts)
+    if len(parts) != number:
+        raise CheckpointCorrupt(f"the snapshot has {len(parts)} operators, not {number}", "the snapshot")
+    return parts
+
+
+def _by_operator(saved: Sequence[_Parts], topology: Topology) -> list[list[Part]]:
+    return [[part for parts in saved if (part := parts[n]) is not None] for n in range(len(topology.operators))]
 
 
 def _dead_letter_rows(poison: Sequence[tuple[Record, PoisonError]]) -> Rows:
@@ -255,10 +316,14 @@ def _dead_letter_rows(poison: Sequence[tuple[Record, PoisonError]]) -> Rows:
 
 def _late_rows(late: Sequence[LateRecord]) -> Rows:
     records = [item.record for item in late]
-    times = ([getattr(item, name) for item in late] for name in ("time_ms", "start_ms", "end_ms", "watermark_ms"))
     columns = [
         Array([item.operator for item in late], DataType.string()),
-        *(lake.column(values, lake.TIMESTAMP) for values in times),
+        lake.column([item.time_ms for item in late], lake.TIMESTAMP),
+        lake.column([item.start_ms for item in late], lake.TIMESTAMP),
+        lake.column([item.end_ms for item in late], lake.TIMESTAMP),
+        Array([item.windows for item in late], DataType.int32()),
+        lake.column([item.watermark_ms for item in late], lake.TIMESTAMP),
+        Array([item.late_by_ms for item in late], DataType.int64()),
         Array([record.value for record in records], DataType.binary()),
         *lake.record_columns(records),
     ]

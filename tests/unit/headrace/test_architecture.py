@@ -24,9 +24,12 @@ RINGS = {
     0: {"errors", "records"},
     1: {
         *("aggregates", "checksum", "codec", "event", "event_time", "json_object", "lake", "ledger", "log_fields"),
-        *("logs", "schema", "watermark", "windows"),
+        *("logs", "schema", "state", "watermark", "windows"),
     },
-    2: {"checkpoint", "operators", "outbox", "sessions", "topology", "tumbling", "windowed"},
+    2: {
+        *("checkpoint", "early", "fixed", "operators", "outbox", "sessions", "sliding", "topology", "warm"),
+        *("window_rows", "windowed"),
+    },
     3: {"janitor", "pipeline", "sweeper"},
 }
 ADAPTERS = {"dynamodb", "folder", "kafka", "objects"}

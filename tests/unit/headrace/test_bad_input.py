@@ -153,31 +153,31 @@ class Damage(NamedTuple):
 
 NEW = "headrace generation new"
 DAMAGES = [
-    Damage("snapshot gone", lambda w: lose(w, victim(w).state_key), ObjectMissing, f"restore it.*{NEW}", large=True),
+    Damage("snapshot gone", lambda w: lose(w, victim(w).state_keys[0]), ObjectMissing, f"restore it.*{NEW}", large=True),
     Damage(
         "snapshot truncated",
-        lambda w: overwrite(w, victim(w).state_key, truncate),
+        lambda w: overwrite(w, victim(w).state_keys[0], truncate),
         CheckpointCorrupt,
         f"the snapshot state/.* of {PLACE} .*restore exactly what was written.*{NEW}",
         large=True,
     ),
     Damage(
         "snapshot empty",
-        lambda w: overwrite(w, victim(w).state_key, lambda _: b""),
+        lambda w: overwrite(w, victim(w).state_keys[0], lambda _: b""),
         CheckpointCorrupt,
         f"restore.*{NEW}",
         large=True,
     ),
     Damage(
         "a bit of the snapshot flipped",
-        lambda w: overwrite(w, victim(w).state_key, flip),
+        lambda w: overwrite(w, victim(w).state_keys[0], flip),
         CheckpointCorrupt,
         f"checksum differs.*{NEW}",
         large=True,
     ),
     Damage(
         "snapshot of a version before the checksum",
-        lambda w: overwrite(w, victim(w).state_key, without_checksum),
+        lambda w: overwrite(w, victim(w).state_keys[0], without_checksum),
         CheckpointCorrupt,
         f"a version before 2026-11-27 wrote none: see Update in docs/deploy.md.*{NEW}",
         large=True,

@@ -85,7 +85,7 @@ def full(application, version=1):
         version=version,
         watermark_ms=-1,
         state=b"\x00\xff",
-        state_key="state/x",
+        state_keys=("state/x", "state/y"),
         outbox=(OutboxEntry("staging/é/0", "lake/a=1/0"), OutboxEntry("staging/é/1", "lake/a=1/1")),
         outbox_manifest="staging/é/2",
         open_until_ms=0,

@@ -1,0 +1,192 @@
+"""Tumbling, hopping and calendar windows at work: those that time alone decides.
+
+Events are aggregated once per *pane*, the longest slice of time of which every window is a whole number; a window's
+row merges its panes when it closes. A pane of tumbling or calendar windows is the window itself.
+
+    panes      | 0 | 1 | 2 | 3 |
+    windows    |-------|                hopping, size = 2 panes, advance = 1 pane
+                   |-------|
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from typing import Any
+
+from headrace.lake import Rows
+from headrace.operators import Batch, LateRecord, Restored
+from headrace.state import OpenRows
+from headrace.window_rows import Closed, Declared, Table, late
+from headrace.windows import CalendarWindows, FixedWindows, HoppingWindows, Window
+
+PaneKey = tuple[Any, ...]
+"""Start of the pane, then the fields of the key."""
+
+
+class RunningFixed:
+    """A row for each pane and key; see `operators.Running`."""
+
+    def __init__(
+        self, declared: Declared, window: FixedWindows, table: Table, lateness_ms: int, restored: Restored
+    ) -> None:
+        """Go on from what was open."""
+        self._key = declared.key
+        self._table = table
+        self._lateness_ms = lateness_ms
+        self._containing = window.containing
+        self._panes = panes(window)
+        self._paned = isinstance(window, HoppingWindows)
+        self._leaves_gaps = isinstance(window, HoppingWindows) and window.leaves_gaps
+        self._given_out_ms = restored.watermark_ms
+        """The watermark up to which windows were given out."""
+        self.state = OpenRows(1 + len(self._key), (), declared.aggregates, restored.parts)
+        self._rows_of: dict[PaneKey, int] = {}
+        self._rows_in: dict[int, list[int]] = {}
+        """Start of the pane to its rows."""
+        self._windows: dict[int, list[Window]] = {}
+        """Start of the pane to the windows that it is part of, the earliest first."""
+        self._index()
+
+    def apply(self, batch: Batch) -> list[LateRecord]:
+        """See `operators.Running.apply`."""
+        pane_column = self._panes(batch.times_ms)
+        keys = list(zip(pane_column, *(batch.column(name) for name in self._key), strict=True))
+        if self._leaves_gaps or batch.most_overdue_ms > self._lateness_ms:
+            return self._apply_one_by_one(batch, keys)
+        self._take(batch, keys)
+        return []
+
+    def close(self, watermark_ms: int) -> list[Rows]:
+        """See `operators.Running.close`."""
+        self._give_out(watermark_ms)
+        return self._table.take()
+
+    def open_until_ms(self) -> int | None:
+        """See `operators.Running.open_until_ms`."""
+        ends = [self._windows[pane_ms][-1].end_ms for pane_ms in self._rows_in]
+        return max(ends) + self._lateness_ms if ends else None
+
+    def _index(self) -> None:
+        rows = self.state.numbers()
+        columns = [[column[row] for row in rows] for column in self.state.columns[: 1 + len(self._key)]]
+        self._rows_of = dict(zip(zip(*columns, strict=True), rows, strict=True))
+        for pane_ms, row in zip(columns[0], rows, strict=True):
+            self._rows_in.setdefault(pane_ms, []).append(row)
+        for pane_ms in self._rows_in:
+            self._windows[pane_ms] = self._containing(pane_ms)
+        self._forget_closed(self._given_out_ms)
+
+    def _take(self, batch: Batch, keys: list[PaneKey]) -> None:
+        """Records of windows that are all open."""
+        rows: list[Any] = list(map(self._rows_of.get, keys))
+        if None in rows:
+            self._open(keys, rows)
+        self.state.add(rows, batch)
+
+    def _open(self, keys: list[PaneKey], rows: list[Any]) -> None:
+        """New rows where there is none."""
+        rows_of, state = self._rows_of, self.state
+        key_columns = state.columns[: 1 + len(self._key)]
+        index = -1
+        for _ in repeat(None, rows.count(None)):
+            index = rows.index(None, index + 1)
+            key = keys[index]
+            row = rows_of.get(key)
+            if row is None:
+                row = rows_of[key] = state.new_row()
+                for column, scalar in zip(key_columns, key, strict=True):
+                    column[row] = scalar
+                self._rows_in.setdefault(key[0], []).append(row)
+            rows[index] = row
+        for pane_ms in self._rows_in.keys() - self._windows.keys():
+            self._windows[pane_ms] = self._containing(pane_ms)
+
+    def _apply_one_by_one(self, batch: Batch, keys: list[PaneKey]) -> list[LateRecord]:
+        """Find the records that missed windows; whoever missed only some of them comes after these were given out."""
+        late_records = []
+        taken: list[int] = []
+        for index, (key, watermark_ms) in enumerate(zip(keys, batch.watermarks_ms, strict=False)):
+            windows = self._windows.get(key[0]) or self._containing(key[0])
+            missed = [window for window in windows if window.end_ms + self._lateness_ms <= watermark_ms]
+            if missed:
+                late_records.append(late(self._table.name, batch, index, missed, self._lateness_ms))
+            if len(missed) == len(windows):  # all of them, or none because there is none
+                continue
+            if missed and watermark_ms > self._given_out_ms:
+                self._take_some(batch, keys, taken)
+                self._give_out(watermark_ms)
+                taken = []
+            taken.append(index)
+        self._take_some(batch, keys, taken)
+        return late_records
+
+    def _take_some(self, batch: Batch, keys: list[PaneKey], indices: list[int]) -> None:
+        self._take(batch.only(indices), [keys[index] for index in indices])
+
+    def _give_out(self, watermark_ms: int) -> None:
+        """Rows of all windows that close up to this watermark."""
+        due: dict[Window, list[int]] = {}
+        for pane_ms in sorted(self._rows_in):
+            for window in self._windows[pane_ms]:
+                if self._given_out_ms < window.end_ms + self._lateness_ms <= watermark_ms:
+                    due.setdefault(window, []).extend(self._rows_in[pane_ms])
+        if due:
+            self._table.final(self._closed(due))
+        self._forget_closed(watermark_ms)
+        self._given_out_ms = max(self._given_out_ms, watermark_ms)
+
+    def _closed(self, due: dict[Window, list[int]]) -> Closed:
+        windows: list[Window] = []
+        groups: list[list[int]] = []
+        for window in sorted(due):
+            of_window = self._by_key(due[window]) if self._paned else [[row] for row in due[window]]
+            windows += [window] * len(of_window)
+            groups += of_window
+        keys = [[column[rows[0]] for rows in groups] for column in self.state.columns[1 : 1 + len(self._key)]]
+        return Closed(windows, keys, self.state.states(groups))
+
+    def _by_key(self, rows: list[int]) -> list[list[int]]:
+        """The rows of each key, in the order of their panes."""
+        key_columns = self.state.columns[1 : 1 + len(self._key)]
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for row in rows:
+            groups.setdefault(tuple([column[row] for column in key_columns]), []).append(row)
+        return list(groups.values())
+
+    def _forget_closed(self, watermark_ms: int) -> None:
+        """Panes of which no window is open any more."""
+        over = [p for p, windows in self._windows.items() if windows[-1].end_ms + self._lateness_ms <= watermark_ms]
+        key_columns = self.state.columns[: 1 + len(self._key)]
+        for pane_ms in over:
+            rows = self._rows_in.pop(pane_ms)
+            for key in zip(*([column[row] for row in rows] for column in key_columns), strict=True):
+                del self._rows_of[key]
+            self.state.release(rows)
+            del self._windows[pane_ms]
+
+
+def panes(window: FixedWindows) -> Callable[[Sequence[int]], list[int]]:
+    """What finds the start of the pane of each of many times."""
+    if isinstance(window, CalendarWindows):
+        return _Calendar(window).starts_ms
+    offset_ms = window.offset_ms
+    pane_ms = window.pane_ms if isinstance(window, HoppingWindows) else window.size_ms
+    if offset_ms:
+        return lambda times_ms: [time_ms - (time_ms - offset_ms) % pane_ms for time_ms in times_ms]
+    return lambda times_ms: [time_ms - time_ms % pane_ms for time_ms in times_ms]
+
+
+class _Calendar:
+    """Remembers the last window: the next time is in it, nearly always."""
+
+    def __init__(self, window: CalendarWindows) -> None:
+        self._containing = window.containing
+        self._last = Window(0, 0)
+
+    def starts_ms(self, times_ms: Sequence[int]) -> list[int]:
+        start_ms, end_ms = self._last
+        starts_ms = []
+        for time_ms in times_ms:
+            if not start_ms <= time_ms < end_ms:
+                start_ms, end_ms = self._last = self._containing(time_ms)[0]
+            starts_ms.append(start_ms)
+        return starts_ms
