@@ -231,7 +231,9 @@ class OpenRows:
             self._alive.extend(bytes(missing))
 
     def _find_free(self) -> None:
-        self._free = [row for row, alive in enumerate(self._alive) if not alive]
+        self._free = []
+        # Not only their numbers: a row that a delta took away has the scalars that the base gave it.
+        self.release([row for row, alive in enumerate(self._alive) if not alive])
 
 
 def _merged(aggregate: Aggregate, columns: Sequence[list[Any]], rows: Sequence[int]) -> State:
