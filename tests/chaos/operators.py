@@ -1,13 +1,17 @@
 """The sets of operators that schedules are about, in the oracle's words, and the library's words for those."""
 
-from typing import NamedTuple
+import json
+from typing import Any, NamedTuple
 
+import msgspec
+from arro3.core import DataType
 from chaos.oracle.rules import Calendar, Column, Declared, Hopping, Rules, Sessions, Sliding, Top, Tumbling
 from samples import HIT_AVSC
 
 from headrace import schema, windows
 from headrace.aggregates import Aggregate, Count, First, Last, Max, Mean, Min, Sum
 from headrace.codec import JsonCodec
+from headrace.fold import Folded
 from headrace.operators import Land
 from headrace.topology import Topology
 from headrace.window_rows import Top as KeptKeys
@@ -20,6 +24,33 @@ EVENTS, SUM = Column("events", "count"), Column("value_sum", "sum", "value")
 FIRST, LAST = Column("first_page", "first", "page"), Column("last_page", "last", "page")
 LOWEST, HIGHEST = Column("value_min", "min", "value"), Column("value_max", "max", "value")
 MEAN, VALUES = Column("value_mean", "mean", "value"), Column("values", "values", "value")
+
+
+class AllValues(msgspec.Struct, frozen=True):
+    """A Fold that keeps every value with its time: nothing can be lost, doubled or mixed up without being seen."""
+
+    def initial(self) -> list[Any]:
+        return []
+
+    def add(self, state: list[Any], value: Any, time_ms: int) -> list[Any]:
+        state.append([time_ms, value])  # in place: whoever shares the state shows
+        return state
+
+    def merge(self, earlier: list[Any], later: list[Any]) -> list[Any]:
+        earlier.extend(later)
+        return earlier
+
+    def result(self, state: list[Any]) -> str:
+        return json.dumps(sorted(state))
+
+    def snapshot(self, state: list[Any]) -> list[Any]:
+        return state
+
+    def restore(self, snapshot: list[Any]) -> list[Any]:
+        return snapshot
+
+    def result_type(self, field_type: DataType | None) -> DataType:
+        return DataType.string()
 
 
 class OperatorSet(NamedTuple):
@@ -54,7 +85,7 @@ HOPPING_AND_EARLY = OperatorSet(
 SLIDING_AND_TOP = OperatorSet(
     "sliding and top",
     (
-        Declared("moments", Sliding(10), ("user",), (EVENTS, SUM, MEAN)),
+        Declared("moments", Sliding(10), ("user",), (EVENTS, SUM, VALUES), complete=True),
         Declared("best", Tumbling(20, offset_ms=-7), ("page",), (EVENTS, SUM), top=Top(1, "events")),
         Declared("glimpses", Hopping(5, 10), ("user", "page"), (EVENTS, FIRST)),
     ),
@@ -67,7 +98,7 @@ CALENDAR = OperatorSet(
             lateness_ms=24 * _QUARTER_MS,
             early=True,
         ),
-        Declared("errands", Sessions(10 * _QUARTER_MS), ("user",), (EVENTS, MEAN)),
+        Declared("errands", Sessions(10 * _QUARTER_MS), ("user",), (EVENTS, FIRST, LAST, VALUES), complete=True),
     ),
     starts_at_ms=1_679_774_400_000,  # 2023-03-25T20:00Z: the night in which Berlin's clocks go forward
     step_ms=_QUARTER_MS,
@@ -115,4 +146,6 @@ def _window(declared: Declared) -> windows.Windows:
 
 
 def _aggregate(column: Column) -> Aggregate:
-    return Count() if column.field is None else _AGGREGATES[column.what](column.field)
+    if column.field is None:
+        return Count()
+    return Folded(AllValues(), column.field) if column.what == "values" else _AGGREGATES[column.what](column.field)

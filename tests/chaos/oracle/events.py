@@ -72,7 +72,7 @@ def aggregate(in_order: Sequence[Event], column: Column) -> Any:
     """One of them."""
     field = [event.fields.get(column.field) for event in in_order]
     values = [value for value in field if value is not None]
-    times_ms = [event.time_ms for event in in_order]
+    with_times = [(event.time_ms, value) for event, value in zip(in_order, field, strict=True) if value is not None]
     return {
         "count": lambda: len(in_order),
         "sum": lambda: sum(values) if values else None,
@@ -81,7 +81,7 @@ def aggregate(in_order: Sequence[Event], column: Column) -> Any:
         "max": lambda: max(values, default=None),
         "first": lambda: field[0],
         "last": lambda: field[-1],
-        "values": lambda: json.dumps(sorted(zip(times_ms, map(str, field), strict=True))),
+        "values": lambda: json.dumps(sorted(with_times)),
     }[column.what]()
 
 

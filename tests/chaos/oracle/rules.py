@@ -63,7 +63,7 @@ class Column(NamedTuple):
 
     name: str
     what: str
-    """`count`, `sum`, `min`, `max`, `mean`, `first`, `last` or `values`."""
+    """`count`, `sum`, `min`, `max`, `mean`, `first`, `last`, or `values`: all of them with their times, as JSON."""
     field: str | None = None
 
 
