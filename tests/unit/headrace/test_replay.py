@@ -25,7 +25,7 @@ from headrace.records import Record, TopicPartition
 from headrace.settings import Settings
 from headrace.sweeper import Sweeper
 from headrace.topology import Topology
-from headrace.tumbling import Tumbling
+from headrace.windowed import Windowed
 from headrace.windows import TumblingWindows
 from headrace_cli.generator.rhythm import SPAN_MS
 from headrace_cli.generator.shop_visits import clicks
@@ -261,7 +261,7 @@ def test_a_tick_is_an_input_without_it_other_records_are_late(arrivals: Arrivals
     assert replay.tables()["p/late"].total() < live.tables()["p/late"].total()
 
 
-PER_MINUTE = Tumbling(
+PER_MINUTE = Windowed(
     table="minutes", window=TumblingWindows(size_ms=MINUTE_MS), key=("page",), aggregates={"n": Count()}
 )
 HISTORY = [
