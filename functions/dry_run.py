@@ -27,7 +27,7 @@ def show_rows(settings: Settings) -> Callable[[Handler], Handler]:
         def shown(event: Any, context: Any) -> dict[str, int]:
             answer = handler(event, context)
             outbox = stores.outbox(settings)
-            for line in _lines(outbox, outbox):
+            for line in _lines(outbox):
                 print(line)  # noqa: T201 - printing is what a dry run is for
             return answer
 
@@ -36,12 +36,12 @@ def show_rows(settings: Settings) -> Callable[[Handler], Handler]:
     return decorate
 
 
-def _lines(objects: ObjectCatalog, outbox: Outbox) -> Iterator[str]:
+def _lines(objects: ObjectCatalog) -> Iterator[str]:
     """The rows of all published files, which are then forgotten: the next invocation shows its own only."""
     keys = list(objects.keys(f"{LAKE}/"))
     for key in keys:
         pipeline, table = key.split("/")[1:3]
-        for batch in read_parquet(io.BytesIO(outbox.read(key))):
+        for batch in read_parquet(io.BytesIO(objects.read(key))):
             columns = [batch.column(name).to_pylist() for name in batch.schema.names]
             for values in zip(*columns, strict=True):
                 row = dict(zip(batch.schema.names, map(_readable, values), strict=True))

@@ -16,4 +16,7 @@ def pipelines(settings: Settings) -> dict[str, Pipeline]:
         logs.topology.NAME: lambda _topic: lines,
         landing.topology.NAME: landing.topology.topologies(settings),
     }
-    return {name: deployment.pipeline(name, topology_of, settings) for name, topology_of in topologies_of.items()}
+    return {
+        name: deployment.pipeline(name, topology_of, settings, keeps_state=False)
+        for name, topology_of in topologies_of.items()
+    }

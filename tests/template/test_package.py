@@ -73,6 +73,18 @@ def test_the_layer_and_the_runtime_together_are_complete(layer, runtime):
     assert done.stdout.startswith(str(layer))
 
 
+def test_the_layer_brings_its_own_time_zones(layer):
+    """As on a system without any: calendar windows must not depend on what the runtime's image happens to have."""
+    code = (
+        "import zoneinfo; zoneinfo.reset_tzpath(());"
+        "from headrace.windows import CalendarWindows;"
+        "(day,) = CalendarWindows('day', 'Europe/Berlin').containing(1711846800000); print(day.end_ms - day.start_ms)"
+    )
+    done = run_isolated(code, layer)
+    assert done.stderr == ""
+    assert int(done.stdout) == 23 * 3_600_000
+
+
 def test_the_layer_alone_has_no_boto3(layer):
     assert "No module named 'boto3'" in run_isolated("import boto3", layer).stderr
 

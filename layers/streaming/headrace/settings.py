@@ -17,6 +17,8 @@ MEMORY = "memory:"
 MAX_DURATION_MS = 366 * 24 * 3_600_000
 """The longest duration that is believed; more is a mistake in the unit."""
 
+MAX_ROW_DIGITS = 12
+
 CODEC_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=(raw|log|json:\w[\w.-]*\.avsc)", re.ASCII)
 GAPS_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=(allow|forbid)")
 HOST_AND_PORT = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}"
@@ -46,6 +48,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     gaps: GapPolicy | Mapping[str, GapPolicy] = "allow"
     """HEADRACE_GAPS: whether offsets may be missing (compaction, transactions, filters), for all topics or by topic;
     topics that are not named may have gaps."""
+    warm_rows: int | None = None
+    """HEADRACE_WARM_ROWS: how many rows of open windows, of all partitions together, a function may keep in memory
+    from batch to batch (0: none); None: what fits into half of its memory."""
     landing_codecs: Mapping[str, str] = msgspec.field(default_factory=dict)
     """HEADRACE_LANDING_CODECS: topic to `json:FILE.avsc`, `log` or `raw`; others land as raw bytes."""
     idle_timeout_ms: int = 300_000
@@ -114,6 +119,12 @@ def _duration_ms(least: int) -> tuple[Callable[[str], int], str]:
     return parse, f"a whole number of milliseconds from {least} to {MAX_DURATION_MS}"
 
 
+def _rows(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_ROW_DIGITS):
+        raise ValueError(text)
+    return int(text)
+
+
 def _by_topic(pattern: re.Pattern[str]) -> Callable[[str], Mapping[str, str]]:
     def parse(text: str) -> Mapping[str, str]:
         matches = [pattern.fullmatch(part.strip()) for part in text.split(",")]
@@ -145,6 +156,7 @@ _FIELDS: Mapping[str, tuple[Callable[[str], object], str]] = {
     "max_skew_ms": _duration_ms(0),
     "session_gap_ms": _duration_ms(1),
     "gaps": (_gaps, "allow, forbid or TOPIC=forbid,TOPIC=allow,… with each topic once"),
+    "warm_rows": (_rows, "a whole number of rows"),
     "landing_codecs": (
         _by_topic(CODEC_OF_TOPIC),
         "TOPIC=CODEC,… with each topic once and the codecs json:FILE.avsc, log, raw",
