@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 END_PERCENT = 4
 """Chance that a free environment is taken down before an invocation."""
-LAST_USED_PERCENT = 60
+LAST_USED_PERCENT = 70
 """Chance that the one that was free last is taken: what it remembers is new. Otherwise it is any, or a new one."""
 
 

@@ -23,6 +23,8 @@ class Plan(NamedTuple):
     warm_rows: int
     gaps: Literal["allow", "forbid"]
     fault_percent: float
+    steady: bool
+    """Whether little is given up and time passes slowly: execution environments then live long."""
     audited: bool
     """Whether `headrace audit` looks at what came out: at every file, which takes as long as all the rest."""
     ending: str
@@ -47,6 +49,7 @@ def plan(choices: Choices) -> Plan:
         warm_rows=choices.among((0, 10_000, 10_000, 10_000, 6)),
         gaps=choices.among(("allow", "allow", "forbid")),
         fault_percent=choices.among((6, 10, 16)),
+        steady=choices.chance(35),
         audited=choices.chance(25),
         ending="none" if grows else choices.among(endings),
     )

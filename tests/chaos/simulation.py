@@ -46,12 +46,13 @@ class Simulation:
 
     def _actions(self) -> list[tuple[int, Callable[[], None]]]:
         """What the scheduler can do, and how often of 200 times; the first is the harmless one."""
+        steady = self.world.plan.steady
         return [
-            (130, self._go_on),
+            (150 if steady else 130, self._go_on),
             (20, self._deliver_something),
-            (12, self._give_up_on_one),
-            (10, self.world.start_sweep),
-            (8, self._some_time_passes),
+            (2 if steady else 12, self._give_up_on_one),
+            (4 if steady else 10, self.world.start_sweep),
+            (4 if steady else 8, self._some_time_passes),
             (4, self.world.start_janitor),
             (6, self._produce),
             (2, self._rewind),
@@ -93,7 +94,8 @@ class Simulation:
             self.world.invoke(lane, lane.batch)
 
     def _some_time_passes(self) -> None:
-        self.world.time_passes(self.choices.among((1_000, 61_000, 300_000, 1_000_000)))
+        steps_ms = (1_000, 61_000, 61_000) if self.world.plan.steady else (1_000, 61_000, 300_000, 1_000_000)
+        self.world.time_passes(self.choices.among(steps_ms))
 
     def _days_pass(self) -> None:
         """Long enough for the janitor, or for the lifecycle rule; nothing is pending by then, as an alarm sees to."""
