@@ -62,6 +62,10 @@ class Aggregate(Protocol):
         """What readers see."""
         ...
 
+    def results(self, columns: Columns) -> list[Any]:
+        """What readers see of many states, given by column."""
+        ...
+
     def result_type(self, field_type: DataType | None) -> DataType:
         """The column's type, given the field's.
 
@@ -82,8 +86,8 @@ class Aggregate(Protocol):
         """The columns that a partial table has beside the result's, which is called `name`."""
         ...
 
-    def partial(self, state: State) -> tuple[Any, ...]:
-        """The values of those columns."""
+    def partial_columns(self, columns: Columns) -> list[list[Any]]:
+        """Those columns, of many states given by column."""
         ...
 
     def merged(self, name: str) -> str | None:
@@ -109,9 +113,13 @@ class Scalars(msgspec.Struct, frozen=True):
         """None."""
         return []
 
-    def partial(self, state: State) -> tuple[Any, ...]:
+    def partial_columns(self, columns: Columns) -> list[list[Any]]:
         """None."""
-        return ()
+        return []
+
+    def results(self, columns: Columns) -> list[Any]:
+        """The first scalar."""
+        return list(columns[0])
 
 
 class Count(Scalars, frozen=True):
