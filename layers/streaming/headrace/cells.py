@@ -57,7 +57,8 @@ class Cells(msgspec.Struct, frozen=True):
 
     def stored(self, columns: Columns, rows: Sequence[int]) -> list[list[Any]]:
         """The bytes."""
-        return [[self._bytes(cell) for cell in map(column.__getitem__, rows)] for column in columns]
+        cells = (map(column.__getitem__, rows) for column in columns)
+        return [[cell if cell.__class__ is bytes else self.packed(cell) for cell in column] for column in cells]
 
     def restored(self, columns: Columns) -> list[list[Any]]:
         """As they are."""

@@ -18,7 +18,7 @@ from headrace.errors import ConfigurationError
 USERS = DistinctCount("user_id")
 SMALL = DistinctCount("user_id", precision=4)
 """Two values are too many for it."""
-VALUES = st.none() | st.integers(0, 40)
+VALUES = st.none() | st.integers(1, 40) | st.sampled_from([0.0, -0.0, math.nan])
 
 
 @pytest.mark.parametrize(

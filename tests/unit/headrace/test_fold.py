@@ -1,6 +1,7 @@
 """Aggregates of one's own, and what is said of wrong ones."""
 
 import re
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -34,7 +35,7 @@ class Journey(msgspec.Struct, frozen=True):
 
     def add(self, state, value, time_ms):
         state.append((time_ms, value))
-        state.sort()
+        state.sort(key=itemgetter(0))
         return state
 
     def merge(self, earlier, later):
@@ -80,11 +81,11 @@ def test_the_documents_example_works(values):
 def test_where_a_batch_is_cut_changes_nothing(events, cuts, cut):
     """Nor that its parts are merged."""
     whole = state_of(JOURNEY, events)
-    present = sorted((time_ms, value) for time_ms, value in events if value is not None)
+    present = sorted([event for event in events if event[1] is not None], key=itemgetter(0))
     assert JOURNEY.result(whole) == (" > ".join(value for _, value in present[:3]) or None)
     assert stored(JOURNEY, state_of(JOURNEY, events, cuts=cuts)) == stored(JOURNEY, whole)
     assert stored(JOURNEY, state_of(JOURNEY, events, cuts=range(9))) == stored(JOURNEY, whole)
-    events.sort(key=lambda event: event[0])
+    events.sort(key=itemgetter(0))
     merged = JOURNEY.merge(state_of(JOURNEY, events[:cut]), state_of(JOURNEY, events[cut:]))
     assert JOURNEY.result(merged) == JOURNEY.result(whole)
 

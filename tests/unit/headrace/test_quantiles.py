@@ -16,7 +16,9 @@ from headrace.quantiles import MAX_BUCKETS, Quantile, Quantiles
 P95 = Quantile("latency_ms", 0.95)
 EVERY = (0.0, 0.01, 0.25, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0)
 ALL_OF_THEM = Quantiles("latency_ms", EVERY)
-FLOATS = st.floats(allow_nan=True, allow_infinity=True, allow_subnormal=True)
+FLOATS = st.sampled_from([0.0, -0.0, math.nan, math.inf]) | st.floats(
+    allow_nan=True, allow_infinity=True, allow_subnormal=True
+)
 NORMAL = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)
 
 
@@ -40,7 +42,7 @@ def exact(values, quantile):
         (0.9, [1.0, math.inf, math.inf], math.inf),
         (0.4, [-math.inf, -math.inf, -math.inf, 1.0], -math.inf),
         (0.5, [1.0, math.inf, math.inf, math.inf], math.inf),
-        (0.1, [1, 1, 1, *range(2, 29)], 1.0078125),
+        (0.07, [1] * 7 + [2] * 93, 1.0078125),  # 0.07 * 100 is a little more than 7
     ],
 )
 def test_results(quantile, values, result):
@@ -91,6 +93,11 @@ def test_the_state_is_the_same_however_the_events_are_cut_ordered_and_divided(da
     assert stored(P95, state_of(P95, data.draw(st.permutations(events)))) == whole
     cut = data.draw(st.integers(0, 40))
     assert stored(P95, P95.merge(state_of(P95, events[:cut]), state_of(P95, events[cut:]))) == whole
+
+
+def test_zero_has_no_sign():
+    """Else the order of 0.0 and -0.0 would show."""
+    assert len({stored(P95, state_of(P95, enumerate(zeros))) for zeros in ([0.0, -0.0], [-0.0, 0.0], [0, -0.0])}) == 1
 
 
 OCTAVES_100 = [2.0**exponent * (1 + step / 64) for exponent in range(-50, 50) for step in range(64)]
