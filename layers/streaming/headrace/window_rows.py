@@ -7,7 +7,7 @@ import msgspec
 from arro3.core import DataType, Field
 
 from headrace import lake
-from headrace.aggregates import Aggregate, State, merge_rule
+from headrace.aggregates import Aggregate, Columns, merge_rule
 from headrace.errors import ConfigurationError
 from headrace.lake import LakeTable, Rows
 from headrace.operators import Batch, LateRecord
@@ -89,8 +89,8 @@ class Closed(msgspec.Struct):
     windows: list[Window]
     keys: Sequence[Sequence[Any]]
     """The fields of the key, a column each."""
-    states: Sequence[tuple[Aggregate, Sequence[State]]]
-    """Each aggregate with its states."""
+    states: Sequence[tuple[Aggregate, Columns]]
+    """Each aggregate with its states, by column."""
     revisions: list[tuple[int, bool]] = []
     """Of early results: number of the revision, and whether it takes back what was given out."""
 
@@ -147,7 +147,7 @@ class Table:
     def _best(self, closed: Closed, top: Top) -> Closed:
         """The best keys of each window, the best one first."""
         aggregate, states = closed.states[self._top_by]
-        results = [aggregate.result(state) for state in states]
+        results = aggregate.results(states)
         by_window: dict[Window, list[int]] = {}
         for index in sorted(range(len(results)), key=lambda i: [_orderly(column[i]) for column in closed.keys]):
             by_window.setdefault(closed.windows[index], []).append(index)
@@ -157,7 +157,7 @@ class Table:
         return Closed(
             [closed.windows[i] for i in kept],
             [[column[i] for i in kept] for column in closed.keys],
-            [(each, [state[i] for i in kept]) for each, state in closed.states],
+            [(each, [[column[i] for i in kept] for column in columns]) for each, columns in closed.states],
         )
 
     def _add(self, table: LakeTable, closed: Closed, more: list[list[Any]]) -> None:
@@ -176,10 +176,10 @@ class Table:
 
     def _results(self, closed: Closed) -> list[list[Any]]:
         results = []
-        for aggregate, states in closed.states:
-            results.append([aggregate.result(state) for state in states])
+        for aggregate, columns in closed.states:
+            results.append(aggregate.results(columns))
             if self._partial:
-                results += [list(column) for column in zip(*map(aggregate.partial, states), strict=True)]
+                results += aggregate.partial_columns(columns)
         return results
 
 
