@@ -11,10 +11,14 @@ from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple, Protocol
 
-from arro3.core import RecordBatch
+import msgspec
+from arro3.core import DataType, RecordBatch
 
-from headrace import aggregates
-from headrace.aggregates import Aggregate, State
+from headrace.aggregates import Aggregate, Count, First, Last, Max, Mean, Min, State, Sum
+from headrace.distinct_count import DistinctCount
+from headrace.lake import column
+from headrace.quantiles import Quantile, Quantiles
+from headrace.top_k import TopK
 from headrace_cli.lake_reader import LakeObjects, TableFile, file_batches
 from headrace_cli.lake_windows import Merging, WindowedTable, check_same
 
@@ -41,22 +45,37 @@ class Column(NamedTuple):
     aggregate: Aggregate
     sources: tuple[str, ...]
     """The columns whose values are the scalars of a state."""
+    sketch_of: DataType | None
+    """The column's type, if its states are sketches: those keep values as they were decoded, times as integers."""
 
 
-_OWN, _TIMED, _MEAN = ("{}",), ("{}", "{}__at"), ("{}__sum", "{}__count")
-_SOURCES = {"Count": _OWN, "Sum": _OWN, "Min": _OWN, "Max": _OWN, "First": _TIMED, "Last": _TIMED, "Mean": _MEAN}
+_OWN, _TIMED, _SKETCH = ("{}",), ("{}", "{}__at"), ("{}__sketch",)
+_KINDS: dict[str, tuple[type[Any], tuple[str, ...]]] = {
+    kind.__name__: (kind, sources)
+    for sources, kinds in (
+        (_OWN, (Count, Sum, Min, Max)),
+        (_TIMED, (First, Last)),
+        (("{}__sum", "{}__count"), (Mean,)),
+        (_SKETCH, (DistinctCount, Quantile, Quantiles, TopK)),
+    )
+    for kind in kinds
+}
+"""The library's aggregates, and the columns that hold the scalars of their states."""
 
 
-def columns(merging: Merging) -> tuple[list[Column], list[str]]:
+def columns(table: WindowedTable, merging: Merging) -> tuple[list[Column], list[str]]:
     """The columns that can be merged here, and the names of those that cannot: aggregates that a function brought."""
-    found, left_out = [], []
-    for name in [*merging.columns, *merging.sketches]:
-        kind, members = merging.aggregates.get(name, ("", {}))
-        if kind in _SOURCES:
-            aggregate = getattr(aggregates, kind)(**members)
-            found.append(Column(name, aggregate, tuple(source.format(name) for source in _SOURCES[kind])))
-        else:
+    found: list[Column] = []
+    left_out = []
+    for name, (kind, members) in merging.aggregates.items():
+        try:
+            of_kind, sources = _KINDS[kind]
+            aggregate = msgspec.convert(members, of_kind)
+        except (KeyError, msgspec.ValidationError):  # not the library's, or of another version of it
             left_out.append(name)
+            continue
+        sketch_of = table.schema.field(name).type if sources is _SKETCH else None
+        found.append(Column(name, aggregate, tuple(source.format(name) for source in sources), sketch_of))
     return found, left_out
 
 
@@ -80,9 +99,9 @@ def merged_rows(
     Raises:
         CommandError: a file cannot be read, or does not fit the others.
     """
-    merge = partial(_merged, [column.aggregate for column in known])
+    merge = partial(_merged, [each.aggregate for each in known])
     windows: _Windows = _Sessions(merge) if table.bounds == "session" else _FixedWindows(merge)
-    names = [*table.bound_columns, *table.key_columns, *(column.name for column in known)]
+    names = [*table.bound_columns, *table.key_columns, *(each.name for each in known)]
     for hour, files in hours:
         for part in windows.finished_before(hour):
             if _starts_in(only_hour, part):
@@ -98,7 +117,9 @@ def merged_rows(
 
 def _values(known: Sequence[Column], part: Part) -> Iterator[Any]:
     yield from (part.start, part.end, *part.key)
-    yield from (column.aggregate.result(state) for column, state in zip(known, part.states, strict=True))
+    for each, state in zip(known, part.states, strict=True):
+        result = each.aggregate.result(state)
+        yield result if each.sketch_of is None else column([result], each.sketch_of).to_pylist()[0]
 
 
 def _starts_in(hour: str | None, part: Part) -> bool:
@@ -191,7 +212,7 @@ def _parts(objects: LakeObjects, table: WindowedTable, known: Sequence[Column], 
         keys = _tuples(batch, table.key_columns)
         states: Iterable[States] = [()] * batch.num_rows
         if known:
-            states = zip(*(_tuples(batch, column.sources) for column in known), strict=True)
+            states = zip(*(_tuples(batch, each.sources) for each in known), strict=True)
         yield from map(Part, starts, ends, keys, states)
 
 

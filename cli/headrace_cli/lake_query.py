@@ -148,11 +148,8 @@ def _time(engine: Engine, hour: str, later_by_hours: int) -> str:
 
 
 def _in_dialect(engine: Engine, line: str) -> str:
-    if engine == "spark":  # there, what stands in double quotes is text
-        return _IDENTIFIER.sub(r"`\1`", line)
-    if engine == "duckdb":  # its min_by and max_by pass over rows whose value is null
-        return re.sub(r"\b(min|max)_by\(", r"arg_\1_null(", line)
-    return line
+    # In Spark, unless it is configured, what stands in double quotes is text.
+    return _IDENTIFIER.sub(r"`\1`", line) if engine == "spark" else line
 
 
 def _quoted(name: str) -> str:

@@ -9,29 +9,37 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from arro3.core import Schema
 
-from headrace.lake import read_final_key
+from headrace.lake import MERGE, read_final_key
 from headrace_cli.errors import CommandError, OptionError
 from headrace_cli.lake_reader import LakeObjects, TableFile, completeness, file_schema, find_table, of_hour, said
-
-MERGE = "headrace.merge"
-"""Metadata key of every partial windowed table."""
 
 Bounds = Literal["window", "session"]
 
 
+class Top(msgspec.Struct, frozen=True):
+    """The operator's `top`."""
+
+    count: int
+    """How many keys."""
+    by: str
+    """The result that they are the best by."""
+
+
 class Merging(msgspec.Struct, frozen=True):
-    """What `headrace.merge` says."""
+    """What files say under `headrace.merge`; see `aggregates.merge_rule`."""
 
     group_by: tuple[str, ...]
     """The columns that are equal in rows of one window and key."""
     columns: dict[str, str]
     """Result column to the SQL expression over the partial rows of a group."""
     sketches: dict[str, str] = {}
-    """Result column to what it is of, for those that no SQL expression merges."""
+    """Result column to its aggregate's class, for those that no SQL expression merges."""
     aggregates: dict[str, tuple[str, dict[str, Any]]] = {}
     """Result column to its aggregate's class and members."""
-    top: dict[str, Any] | None = None
-    """The operator's `top`: only the best keys of each window and partition were kept."""
+    window: str = ""
+    """The class of the operator's windows."""
+    top: Top | None = None
+    """Which keys each partition kept of a window; None: all."""
 
 
 class WindowedTable(NamedTuple):
@@ -70,7 +78,7 @@ def open_windows(objects: LakeObjects, table: str, generation: str | None) -> tu
         generation: None is the newest one.
 
     Raises:
-        OptionError: there is no such table or generation, or it is not a windowed one.
+        OptionError: there is no such table or generation, or its rows are not of windows that merge.
         CommandError: its files do not say how their rows merge.
     """
     name, files = find_table(objects, table)
@@ -82,6 +90,11 @@ def open_windows(objects: LakeObjects, table: str, generation: str | None) -> tu
     schema = file_schema(objects, files[0])
     bounds = _bounds(name, schema)
     merging = _merging(files[0], schema)
+    if merging is not None and merging.window == "SlidingWindows":
+        raise OptionError(
+            f"{name} has sliding windows: a partition has rows for the times of its own events only, so that nothing "
+            "merges with the rows of other times. Key the topic by the table's key, and its rows are complete"
+        )
     return WindowedTable(name, chosen, files, schema, bounds, merging), sorted(by_generation)
 
 

@@ -79,14 +79,14 @@ def _notes(table: WindowedTable, generations: list[str], *, merging_here: bool) 
     if table.merging is None:
         yield f"{table.name}: rows are complete already, nothing is to be merged; query them as they are"
         return
-    if table.merging.top is not None:
+    if top := table.merging.top:
         yield (
-            f"warning: only the {table.merging.top['n']} best keys by {table.merging.top['by']} of each window and "
-            "partition were kept: what a partition did not keep is missing in the merged rows"
+            f"warning: of each window, a partition kept its {top.count} best keys by {top.by} only: what it did not "
+            "keep is missing in the merged rows"
         )
-    left_out = lake_merge.columns(table.merging)[1] if merging_here else []
+    left_out = lake_merge.columns(table, table.merging)[1] if merging_here else []
     if left_out:
-        yield f"warning: left out, as the function's own code merges them: {', '.join(left_out)}"
+        yield f"warning: left out, as only the function's own code can merge them: {', '.join(left_out)}"
 
 
 def _rows(objects: LakeObjects, table: WindowedTable, hour: str | None) -> Rows:
@@ -95,7 +95,7 @@ def _rows(objects: LakeObjects, table: WindowedTable, hour: str | None) -> Rows:
     hours = lake_merge.by_hour(table.files)
     done = itertools.count()
     reading = tracked(hours, f"Merging {table.name}", lambda: next(done) / len(hours), look_every=1)
-    known, _ = lake_merge.columns(table.merging)
+    known, _ = lake_merge.columns(table, table.merging)
     return lake_merge.merged_rows(objects, table, known, reading, only_hour=hour)
 
 
