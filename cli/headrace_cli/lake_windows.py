@@ -110,9 +110,8 @@ def check_same(table: WindowedTable, file: TableFile, schema: Schema) -> None:
         CommandError: this file and the table's first one differ.
     """
     first = table.files[0].key
-    for what in (completeness, lambda schema: said(schema, MERGE)):
-        if what(schema) != what(table.schema):
-            raise CommandError(f"{file.key} says another thing about how rows merge than {first}: merge them apart")
+    if _merging(file, schema) != table.merging:
+        raise CommandError(f"{file.key} says another thing about how rows merge than {first}: merge them apart")
     for name in table.schema.names:
         if name not in schema.names:
             raise CommandError(f"{file.key} has no column {name}, which {first} has")

@@ -10,15 +10,25 @@ from typing import Any, NamedTuple
 import duckdb
 import pytest
 from arro3.core import DataType, Field, RecordBatch, Schema, Table
-from arro3.io import write_parquet
+from arro3.io import read_parquet, write_parquet
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
+from samples import record
 
+from headrace import schema
 from headrace.aggregates import Aggregate, Count, First, Last, Max, Mean, Min, Sum, merge_rule
+from headrace.codec import JsonCodec
 from headrace.distinct_count import DistinctCount
-from headrace.lake import COMPLETENESS, HOUR_MS, MERGE, TIMESTAMP, LakeFile, column, final_key
+from headrace.lake import COMPLETENESS, HOUR_MS, MERGE, TIMESTAMP, LakeFile, Rows, column, encode, final_key, split
 from headrace.quantiles import Quantile, Quantiles
+from headrace.records import TopicPartition
 from headrace.top_k import TopK
+from headrace.topology import Topology
+from headrace.window_rows import Top
+from headrace.windowed import Windowed
+from headrace.windows import SessionWindows, SlidingWindows, TumblingWindows
+from headrace_cli.commands.rendering import json_value
 from headrace_cli.main import run
 
 NOON_MS = 1_710_331_200_000  # 2024-03-13T12:00:00Z
@@ -36,11 +46,23 @@ AGGREGATES: dict[str, Aggregate] = {
     "median": Quantile("value", 0.5),
     "quantiles": Quantiles("value", (0.0, 0.75)),
     "top_pages": TopK("page", 2),
-    "top_times": TopK("time_ms", 1),
+    "top_times": TopK("at", 1),
 }
 SKETCHES = ("pages", "median", "quantiles", "top_pages", "top_times")
 INT, TEXT = DataType.int64(), DataType.string()
-FIELDS = {"value": INT, "page": TEXT, "time_ms": TIMESTAMP}
+AVSC = json.dumps(
+    {
+        "type": "record",
+        "name": "Click",
+        "fields": [
+            {"name": "user", "type": ["null", "string"]},
+            {"name": "page", "type": ["null", "string"]},
+            {"name": "value", "type": ["null", "long"]},
+            {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        ],
+    }
+)
+FIELDS = {"value": INT, "page": TEXT, "at": TIMESTAMP}
 TYPES = {
     "user": TEXT,
     **{name: aggregate.result_type(FIELDS.get(aggregate.field)) for name, aggregate in AGGREGATES.items()},
@@ -64,43 +86,33 @@ class Event(NamedTuple):
     page: str | None = "/"
     value: int | None = 1
 
-
-def groups(bounds: str, events: Iterable[Event]) -> dict[tuple[int, int, Any], list[Event]]:
-    """Events by the window, a minute or a session, that they belong to."""
-    found: dict[tuple[int, int, Any], list[Event]] = {}
-    for event in sorted(events, key=lambda e: (str(e.user), e.time_ms)):
-        start_ms = event.time_ms - event.time_ms % MINUTE_MS
-        end_ms = start_ms + MINUTE_MS
-        members = [event]
-        if bounds == "session":
-            start_ms, end_ms = event.time_ms, event.time_ms + GAP_MS
-            last = next(reversed(found), None)
-            if last and last[2] == event.user and event.time_ms <= last[1]:
-                start_ms, members = last[0], [*found.pop(last), event]
-        found.setdefault((start_ms, end_ms, event.user), []).extend(members)
-    return found
+    def payload(self) -> bytes:
+        """As JSON."""
+        fields = {"user": self.user, "page": self.page, "value": self.value, "at": self.time_ms}
+        return json.dumps(fields).encode()
 
 
-def states_of(events: list[Event]) -> dict[str, tuple]:
-    states = {}
-    times_ms = [event.time_ms for event in events]
-    for name, aggregate in AGGREGATES.items():
-        columns = [[scalar] for scalar in aggregate.initial()]
-        values = [getattr(event, aggregate.field or "user") for event in events]
-        aggregate.add(columns, [0] * len(events), values, times_ms)
-        states[name] = tuple(scalar for (scalar,) in columns)
-    return states
+def finished(bounds: str, events: Iterable[Event], *, partition: int = 0, **declared: Any) -> list[Rows]:
+    """The rows of one partition with these events, in order of time, once all of its windows are closed."""
+    window = TumblingWindows(MINUTE_MS) if bounds == "window" else SessionWindows(GAP_MS)
+    operator = replace(Windowed(TABLES[bounds], window, ("user",), AGGREGATES), **declared)
+    topology = Topology(JsonCodec(schema.parse(AVSC)), (operator,), "at", max_skew_ms=10**15)
+    logic = topology.build(TopicPartition("clicks", partition), None)
+    in_order = sorted(events, key=lambda event: event.time_ms)
+    logic.apply([record(n, event.payload()) for n, event in enumerate(in_order)])
+    logic.tick()
+    assert (logic.late, logic.dead) == (0, 0)
+    return logic.rows
 
 
 def merged(bounds: str, events: Iterable[Event]) -> list[dict]:
     """What one partition makes of all events."""
-    rows = []
-    for (start_ms, end_ms, user), members in groups(bounds, events).items():
-        results = {name: AGGREGATES[name].result(state) for name, state in states_of(members).items()}
-        for each in results["top_times"]:
-            each["value"] = moment(each["value"])
-        rows.append({f"{bounds}_start": moment(start_ms), f"{bounds}_end": moment(end_ms), "user": user, **results})
-    return sorted(rows, key=row_order)
+    found = []
+    for rows in finished(bounds, events, complete=True):
+        names = [field.name for field in rows.table.fields]
+        values = zip(*(column.to_pylist() for column in rows.columns), strict=True)
+        found += [dict(zip(names, row, strict=True)) for row in values]
+    return sorted([json_value({n: v for n, v in row.items() if n[0] != "_"}) for row in found], key=row_order)
 
 
 def row_order(row: dict) -> tuple:
@@ -114,14 +126,26 @@ def moment(time_ms: int) -> str:
 def said(bounds: str, **more: Any) -> dict[str, str]:
     """A partial table's metadata."""
     rule = merge_rule([f"{bounds}_start", f"{bounds}_end", "user"], AGGREGATES)
-    return {COMPLETENESS: "partial", MERGE: json.dumps(rule | more)}
+    window = {"window": "SessionWindows" if bounds == "session" else "TumblingWindows"}
+    return {COMPLETENESS: "partial", MERGE: json.dumps(rule | window | more)}
 
 
 def parquet(columns: dict[str, tuple[DataType, list]], metadata: dict[str, str]) -> bytes:
     fields = [Field(name, arrow_type) for name, (arrow_type, _) in columns.items()]
     arrays = [column(values, arrow_type) for arrow_type, values in columns.values()]
+    return written(RecordBatch.from_arrays(arrays, schema=Schema(fields, metadata=metadata)))
+
+
+def saying(metadata: dict[str, str], content: bytes) -> bytes:
+    """The file with other metadata."""
+    (batch,) = read_parquet(io.BytesIO(content))
+    columns = [(name, batch.schema.field(name).type, batch.column(name)) for name in batch.schema.names]
+    schema = Schema([Field(name, arrow_type) for name, arrow_type, _ in columns], metadata=metadata)
+    return written(RecordBatch.from_arrays([values for *_, values in columns], schema=schema))
+
+
+def written(batch: RecordBatch) -> bytes:
     buffer = io.BytesIO()
-    batch = RecordBatch.from_arrays(arrays, schema=Schema(fields, metadata=metadata))
     write_parquet(Table.from_batches([batch]), buffer)
     return buffer.getvalue()
 
@@ -133,14 +157,15 @@ class Lake:
         self.folder = folder
         self._version = 0
 
-    def write(self, bounds, events, *, generation="1", metadata=None):
-        """Each partition's rows, in a file for each hour."""
+    def write(self, bounds, events, *, generation="1", metadata=None, **declared):
+        """Each partition's rows, in a file for each hour, as the operator writes them; with other metadata if given."""
         for partition in sorted({event.partition for event in events}):
-            found = groups(bounds, [event for event in events if event.partition == partition])
-            for hour in sorted({start_ms // HOUR_MS for start_ms, _, _ in found}):
-                of_hour = {place: members for place, members in found.items() if place[0] // HOUR_MS == hour}
-                content = parquet(self._columns(bounds, partition, of_hour), metadata or said(bounds))
-                self.put(TABLES[bounds], content, hour * HOUR_MS, partition, generation)
+            of_partition = [event for event in events if event.partition == partition]
+            finished_rows = finished(bounds, of_partition, partition=partition, **declared)
+            for part in (part for rows in finished_rows for part in split(rows)):
+                content = encode(part, {}).content
+                content = content if metadata is None else saying(metadata, content)
+                self.put(TABLES[bounds], content, part.hour_ms, partition, generation)
 
     def put(self, table, content, hour_ms=NOON_MS, partition=0, generation="1"):
         self._version += 1
@@ -150,19 +175,6 @@ class Lake:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         return key
-
-    def _columns(self, bounds, partition, found):
-        names = [f"{bounds}_start", f"{bounds}_end", "user"]
-        values: dict[str, list] = {name: [place[n] for place in found] for n, name in enumerate(names)}
-        for states in map(states_of, found.values()):
-            for name, state in states.items():
-                aggregate = AGGREGATES[name]
-                values.setdefault(name, []).append(aggregate.result(state))
-                partials = [partial for partial, _ in aggregate.partials(name, FIELDS.get(aggregate.field))]
-                for partial, value in zip(partials, aggregate.partial(state), strict=True):
-                    values.setdefault(partial, []).append(value)
-        values["_topic"], values["_partition"] = ["clicks"] * len(found), [partition] * len(found)
-        return {name: (TYPES.get(name, TIMESTAMP), column) for name, column in values.items()}
 
 
 @pytest.fixture
@@ -275,6 +287,16 @@ class TestSessions:
         expected = [(clock(0), clock(110), 4), (clock(140), clock(170), 1)]
         assert columns_of(rows(lake, "visits"), "session_start", "session_end", "events") == expected
 
+    def test_one_that_ends_with_the_hour_touches_one_that_starts_with_the_next(self, lake):
+        """
+        hour          12          13
+        partition 0   [30 ------ 60)
+        partition 1             [60 ------ 90)
+        """
+        lake.write("session", [at(30), at(60, partition=1)])
+        expected = [(clock(30), clock(90), 2)]
+        assert columns_of(rows(lake, "visits"), "session_start", "session_end", "events") == expected
+
     @pytest.mark.parametrize(
         ("hour", "starts"),
         [("2024-03-13T12", [0, 58]), ("2024-03-13T13", [100]), ("2024-03-13T14", [])],
@@ -381,7 +403,7 @@ class TestCommand:
         assert len(by_sql(merge(lake, "minutes", "--sql"))) == 2
 
     def test_the_best_keys_of_each_partition_are_not_the_best_of_all(self, lake, capsys):
-        lake.write("window", [at(0)], metadata=said("window", top={"count": 10, "by": "events"}))
+        lake.write("window", [at(0)], top=Top(10, by="events"))
         assert columns_of(rows(lake, "minutes"), "events") == [(1,)]
         assert "warning: of each window, a partition kept its 10 best keys by events only" in capsys.readouterr().err
 
@@ -423,6 +445,11 @@ BOUND_COLUMNS = {"window_start": (INT, [0]), "window_end": (INT, [0])}
 
 
 class TestErrors:
+    def test_sliding_windows_have_rows_for_other_times_in_each_partition(self, lake, capsys):
+        lake.write("window", [at(0), at(1, partition=1)], window=SlidingWindows(2 * MINUTE_MS))
+        assert run(["lake", "merge", str(lake.folder), "minutes"]) == 2
+        assert "clickstream/minutes has sliding windows" in capsys.readouterr().err
+
     @pytest.mark.parametrize(
         ("table", "content", "status", "message"),
         [
@@ -431,7 +458,6 @@ class TestErrors:
             ("minutes_early", early(), 2, "superseded by its next revision: merge clickstream/minutes instead"),
             ("old", parquet(BOUND_COLUMNS, {COMPLETENESS: "partial"}), 1, "an older version of Headrace wrote it"),
             ("older", parquet(BOUND_COLUMNS, {}), 1, "an older version of Headrace wrote it"),
-            ("sliding", parquet(BOUND_COLUMNS, said("window", window="SlidingWindows")), 2, "has sliding windows"),
             ("odd", parquet(BOUND_COLUMNS, {MERGE: "{}"}), 1, "its metadata headrace.merge cannot be read"),
             ("cut", b"PAR1", 1, "is not a Parquet file, or only a part of one"),
         ],
@@ -445,7 +471,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("columns", "metadata", "message"),
         [
-            ({}, said("window", group_by=[]), "says another thing about how rows merge than"),
+            ({}, said("window", top={"count": 3, "by": "events"}), "says another thing about how rows merge than"),
             ({}, {COMPLETENESS: "complete"}, "says another thing about how rows merge than"),
             ({"events": (TEXT, ["1"])}, said("window"), "column events is"),
             ({"events": None}, said("window"), "has no column events"),
