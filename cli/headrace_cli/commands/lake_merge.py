@@ -62,8 +62,9 @@ def merge(  # one parameter for each option
     """
     objects = open_objects(location)
     windows, generations = lake_windows.open_windows(objects, table, generation)
+    of_hour = lake_windows.files_of_hour(windows, where_hour)
     if windows.bounds == "window" or windows.merging is None:
-        windows = lake_windows.files_of_hour(windows, where_hour)
+        windows = of_hour  # of sessions all files: one may have begun in an hour before
     for note in _notes(windows, generations, merging_here=engine is None):
         click.echo(note, err=True)
     if engine is not None:

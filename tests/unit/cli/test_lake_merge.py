@@ -445,6 +445,15 @@ BOUND_COLUMNS = {"window_start": (INT, [0]), "window_end": (INT, [0])}
 
 
 class TestErrors:
+    @pytest.mark.parametrize("bounds", TABLES)
+    @pytest.mark.parametrize("hour", ["2024-03-14T00", "noon"])
+    @pytest.mark.parametrize("more", [[], ["--sql"]])
+    def test_an_hour_without_rows_is_answered_with_those_that_there_are(self, lake, bounds, hour, more, capsys):
+        lake.write(bounds, [at(0), at(61)])
+        assert run(["lake", "merge", str(lake.folder), TABLES[bounds], "--where-hour", hour, *more]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"--where-hour {hour}: no rows; there are hours 2024-03-13T12 to 2024-03-13T13" in line
+
     def test_sliding_windows_have_rows_for_other_times_in_each_partition(self, lake, capsys):
         lake.write("window", [at(0), at(1, partition=1)], window=SlidingWindows(2 * MINUTE_MS))
         assert run(["lake", "merge", str(lake.folder), "minutes"]) == 2
