@@ -114,7 +114,9 @@ class Table:
         keys, columns = _key_fields(schema, declared.key), self._columns(declared.aggregates, schema)
         fields = (*bounds, *keys, *columns)
         by_key = [field.name for field in (*bounds, *keys)]
-        merge = merge_rule(by_key, declared.aggregates) if self._partial else None
+        # Not all of these windows can be merged, nor what the best keys of one partition leave out: readers say so.
+        which = {"window": type(declared.window).__name__, "top": msgspec.to_builtins(declared.top)}
+        merge = merge_rule(by_key, declared.aggregates) | which if self._partial else None
         self._final = LakeTable(self.name, (*fields, *_PLACE_FIELDS), declared.complete, merge)
         early = (*fields, *_REVISION_FIELDS, *_PLACE_FIELDS)
         self._early = LakeTable(f"{self.name}{EARLY}", early, declared.complete)
