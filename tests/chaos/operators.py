@@ -95,7 +95,7 @@ CALENDAR = OperatorSet(
     (
         Declared(
             *("days", Calendar("Europe/Berlin"), ("page",), (EVENTS, LOWEST, HIGHEST)),
-            lateness_ms=24 * _QUARTER_MS,
+            lateness_ms=9 * _QUARTER_MS,
             early=True,
         ),
         Declared("errands", Sessions(10 * _QUARTER_MS), ("user",), (EVENTS, FIRST, LAST, VALUES), complete=True),
