@@ -396,7 +396,13 @@ GUARDS = [
         (
             "janitor",
             "    older_than_ms = now_ms - DAY_MS\n",
-            ("    named_before = _all_named(checkpoints, application, outbox)\n    older_than_ms = now_ms - DAY_MS\n"),
+            (
+                "    try:\n"
+                "        named_before = _all_named(checkpoints, application, outbox)\n"
+                "    except ObjectMissing:\n"
+                "        named_before = _all_named(checkpoints, application, outbox)\n"
+                "    older_than_ms = now_ms - DAY_MS\n"
+            ),
         ),
         (
             "janitor",
