@@ -23,8 +23,8 @@ LIBRARY = ROOT / "layers" / "streaming" / "headrace"
 RINGS = {
     0: {"errors", "records"},
     1: {
-        *("aggregates", "checksum", "codec", "event", "event_time", "json_object", "lake", "ledger", "log_fields"),
-        *("logs", "schema", "state", "watermark", "windows"),
+        *("aggregates", "avro", "checksum", "codec", "event", "event_time", "json_object", "lake", "ledger"),
+        *("log_fields", "logs", "schema", "state", "watermark", "windows"),
     },
     2: {
         *("checkpoint", "early", "fixed", "operators", "outbox", "sessions", "sliding", "topology", "warm"),
@@ -37,7 +37,7 @@ EDGE = {"settings"}
 PLACED = {*RINGS[0], *RINGS[1], *RINGS[2], *RINGS[3], *ADAPTERS, *EDGE}
 
 SDKS = {"aws_msk_iam_sasl_signer", "boto3", "botocore", "confluent_kafka", "obstore", "s3transfer"}
-ROW_FORMATS = {"arro3", "msgspec"}
+ROW_FORMATS = {"arro3", "fastavro", "msgspec"}
 """What a module outside the adapters needs that Python does not have."""
 IMPURE = {
     *("asyncio", "ctypes", "fcntl", "glob", "http", "locale", "logging", "multiprocessing", "os", "platform", "random"),
