@@ -5,11 +5,13 @@ order by up to 20 s. Two fifths of the 20,000 users are seen in each, so session
 """
 
 import base64
+import io
 import json
 import random
 import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 RECORDS = 10_000
@@ -25,6 +27,8 @@ STATUSES = [200] * 16 + [304, 404, 404, 500]
 NOON_MS = 1_710_331_200_000
 """2024-03-13T12:00:00Z."""
 
+AVSC = Path(__file__).resolve().parents[2] / "functions" / "schemas" / "clicks.avsc"
+
 # As in AWS's own sample event for MSK.
 HEADERS = [{"headerKey": list(b"headerValue")}]
 
@@ -35,6 +39,21 @@ Payload = tuple[bytes, bytes]
 def clicks(number: int, partitions: int) -> str:
     """The JSON text of a batch of clicks."""
     return _event("clicks", number, partitions, _click)
+
+
+def avro_clicks(number: int, partitions: int) -> str:
+    """The same clicks, their values in Avro: bare, as functions/schemas/clicks.avsc declares them."""
+    import fastavro  # noqa: PLC0415 - only this input needs it
+
+    schema = fastavro.schema.load_schema(AVSC)
+
+    def payload(chance: random.Random, index: int, time_ms: int) -> Payload:
+        key, click = _click(chance, index, time_ms)
+        value = io.BytesIO()
+        fastavro.schemaless_writer(value, schema, json.loads(click))
+        return key, value.getvalue()
+
+    return _event("clicks", number, partitions, payload)
 
 
 def log_lines(number: int, partitions: int) -> str:

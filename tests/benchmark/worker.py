@@ -1,7 +1,8 @@
 """One contestant in a process of its own, which does as it is told on its standard input.
 
-    batch N  handle batch N             answers {"cpu_s": …, "records": …, "event_bytes": …}
-    rows     tell what came out so far  answers {table: [number of rows, digest of columns and rows]}
+    batch N  handle batch N                         answers {"cpu_s": …, "records": …, "event_bytes": …}
+    run N    handle batches 0 to N - 1 and the end  answers the same
+    rows     tell what came out so far              answers {table: [number of rows, digest of columns and rows]}
 
 Started by `contest.py`: `worker.py CONTESTANT INPUT PARTITIONS`.
 """
@@ -29,6 +30,8 @@ class Contestant(Protocol):
         """Table and content of every file."""
         ...
 
+    # Those in a RunContest also have `run(events)`: process all of them and close what is open.
+
 
 # Imported only by the worker that needs them: modules that are merely loaded cost the others memory and time.
 # ruff: noqa: PLC0415
@@ -43,10 +46,35 @@ def _ours(function: str) -> Callable[[], Contestant]:
     return load
 
 
+def _ours_avro() -> Contestant:
+    import ours
+
+    return ours.Handler("clickstream", ours.reading_avro)
+
+
 def _powertools() -> Contestant:
     import powertools_windows
 
     return powertools_windows.Windows()
+
+
+def _orjson_dicts() -> Contestant:
+    import orjson
+    import plain_clicks
+
+    return plain_clicks.Clicks(orjson.loads)
+
+
+def _fastavro_dicts() -> Contestant:
+    import plain_clicks
+
+    return plain_clicks.Clicks(plain_clicks.avro_parser())
+
+
+def _bytewax() -> Contestant:
+    import bytewax_windows
+
+    return bytewax_windows.Windows()
 
 
 def _json_landing() -> Contestant:
@@ -70,21 +98,26 @@ def _plain_logs() -> Contestant:
 
 CONTESTANTS: dict[str, Callable[[], Contestant]] = {
     "clickstream": _ours("clickstream"),
+    "clickstream (Avro)": _ours_avro,
     "landing": _ours("landing"),
     "logs": _ours("logs"),
     "powertools": _powertools,
+    "orjson+dicts": _orjson_dicts,
+    "fastavro+dicts": _fastavro_dicts,
+    "bytewax": _bytewax,
     "json+pyarrow": _json_landing,
     "orjson+pyarrow": _orjson_landing,
     "json+re": _plain_logs,
 }
 
 
-def measure(contestant: Contestant, text: str) -> dict[str, float]:
-    """CPU time of one event, from the parsed dict that the runtime passes until everything is published."""
-    event = json.loads(text)
+def measure(work: Callable[[Any], None], texts: list[str]) -> dict[str, float]:
+    """CPU time of the events, from the parsed dicts that the runtime passes until everything is published."""
+    events = [json.loads(text) for text in texts]
     start = time.process_time()
-    contestant.handle(event)
-    return {"cpu_s": time.process_time() - start, "records": inputs.RECORDS, "event_bytes": len(text)}
+    work(events)
+    cpu_s = time.process_time() - start
+    return {"cpu_s": cpu_s, "records": inputs.RECORDS * len(texts), "event_bytes": len(texts[-1])}
 
 
 def digests(contestant: Contestant) -> dict[str, tuple[int, str]]:
@@ -111,12 +144,15 @@ def main() -> None:
     # The handlers log to standard output; that is part of their work, but not of our answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    make_event = {"clicks": inputs.clicks, "logs": inputs.log_lines}[make_event_name]
+    make_event = {"clicks": inputs.clicks, "avro": inputs.avro_clicks, "logs": inputs.log_lines}[make_event_name]
     contestant = CONTESTANTS[contestant_name]()
     for line in sys.stdin:
         command, *arguments = line.split()
+        numbers = list(map(int, arguments))
         if command == "batch":
-            answer: Any = measure(contestant, make_event(int(arguments[0]), int(partitions)))
+            answer: Any = measure(lambda events: contestant.handle(*events), [make_event(*numbers, int(partitions))])
+        elif command == "run":
+            answer = measure(contestant.run, [make_event(n, int(partitions)) for n in range(*numbers)])
         else:
             answer = digests(contestant)
         print(json.dumps(answer), file=answers)
