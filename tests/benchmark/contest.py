@@ -70,7 +70,7 @@ class Contest(NamedTuple):
             self.counterpart,
             [_speed(other) for _, other in turns],
             self.target,
-            {"event_bytes": turns[-1][0]["event_bytes"], "rows_equal": rows},
+            {"event_bytes": turns[-1][0].get("event_bytes"), "rows_equal": rows},
         )
 
     def _same_rows(self, ours: Answer, theirs: Answer) -> dict[str, int]:
@@ -103,9 +103,10 @@ class Worker:
 
     def __init__(self, contestant: str, input_name: str, partitions: int) -> None:
         self._contestant = contestant
-        python = peer_interpreter.python() if contestant in PEERS else sys.executable
+        # Their libraries warn of one another's deprecations.
+        python = [peer_interpreter.python(), "-Wignore"] if contestant in PEERS else [sys.executable]
         self._process = subprocess.Popen(
-            [python, WORKER, contestant, input_name, str(partitions)],
+            [*python, WORKER, contestant, input_name, str(partitions)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,4 +1,4 @@
-"""The click-stream's windows without any framework: base64, a parser per record, plain dictionaries (`click_windows`)."""
+"""The click-stream's windows without a framework: base64, a parser per record, plain dictionaries (`click_windows`)."""
 
 import io
 from base64 import b64decode

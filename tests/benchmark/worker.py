@@ -2,6 +2,8 @@
 
     batch N  handle batch N                         answers {"cpu_s": …, "records": …, "event_bytes": …}
     run N    handle batches 0 to N - 1 and the end  answers the same
+    consume SERVERS TOPIC END TURN
+             read a topic up to an offset           answers {"cpu_s": …, "records": …}
     rows     tell what came out so far              answers {table: [number of rows, digest of columns and rows]}
 
 Started by `contest.py`: `worker.py CONTESTANT INPUT PARTITIONS`.
@@ -30,7 +32,8 @@ class Contestant(Protocol):
         """Table and content of every file."""
         ...
 
-    # Those in a RunContest also have `run(events)`: process all of them and close what is open.
+    # Those in a RunContest have `run(events)`: process all of them and close what is open. Those in a BrokerContest
+    # have `consume(servers, topic, end_offset, group)` instead: process a topic until the offsets are committed.
 
 
 # Imported only by the worker that needs them: modules that are merely loaded cost the others memory and time.
@@ -77,6 +80,18 @@ def _bytewax() -> Contestant:
     return bytewax_windows.Windows()
 
 
+def _mapping() -> Contestant:
+    import ours_mapping
+
+    return ours_mapping.Consumer()
+
+
+def _quix() -> Contestant:
+    import quix_windows
+
+    return quix_windows.Consumer()
+
+
 def _json_landing() -> Contestant:
     import pyarrow_landing
 
@@ -99,16 +114,23 @@ def _plain_logs() -> Contestant:
 CONTESTANTS: dict[str, Callable[[], Contestant]] = {
     "clickstream": _ours("clickstream"),
     "clickstream (Avro)": _ours_avro,
+    "page_minutes from Kafka": _mapping,
     "landing": _ours("landing"),
     "logs": _ours("logs"),
     "powertools": _powertools,
     "orjson+dicts": _orjson_dicts,
     "fastavro+dicts": _fastavro_dicts,
     "bytewax": _bytewax,
+    "quix": _quix,
     "json+pyarrow": _json_landing,
     "orjson+pyarrow": _orjson_landing,
     "json+re": _plain_logs,
 }
+
+
+Text = Callable[[int, int], str]
+"""The JSON text of a batch, by its number and the partitions."""
+INPUTS: dict[str, Text] = {"clicks": inputs.clicks, "avro": inputs.avro_clicks, "logs": inputs.log_lines}
 
 
 def measure(work: Callable[[Any], None], texts: list[str]) -> dict[str, float]:
@@ -118,6 +140,13 @@ def measure(work: Callable[[Any], None], texts: list[str]) -> dict[str, float]:
     work(events)
     cpu_s = time.process_time() - start
     return {"cpu_s": cpu_s, "records": inputs.RECORDS * len(texts), "event_bytes": len(texts[-1])}
+
+
+def measure_topic(contestant: Any, servers: str, topic: str, end_offset: int, turn: str) -> dict[str, float]:
+    """CPU time of this process from before it connects until everything is written and committed."""
+    start = time.process_time()
+    contestant.consume(servers, topic, end_offset, f"turn-{turn}-{os.getpid()}")
+    return {"cpu_s": time.process_time() - start, "records": end_offset}
 
 
 def digests(contestant: Contestant) -> dict[str, tuple[int, str]]:
@@ -140,22 +169,27 @@ def _digest(lines: list[str]) -> str:
 
 def main() -> None:
     """Serve commands until the input ends."""
-    contestant_name, make_event_name, partitions = sys.argv[1:]
+    contestant_name, input_name, partitions = sys.argv[1:]
     # The handlers log to standard output; that is part of their work, but not of our answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    make_event = {"clicks": inputs.clicks, "avro": inputs.avro_clicks, "logs": inputs.log_lines}[make_event_name]
     contestant = CONTESTANTS[contestant_name]()
     for line in sys.stdin:
-        command, *arguments = line.split()
-        numbers = list(map(int, arguments))
-        if command == "batch":
-            answer: Any = measure(lambda events: contestant.handle(*events), [make_event(*numbers, int(partitions))])
-        elif command == "run":
-            answer = measure(contestant.run, [make_event(n, int(partitions)) for n in range(*numbers)])
-        else:
-            answer = digests(contestant)
+        answer = _answer(contestant, INPUTS[input_name], int(partitions), *line.split())
         print(json.dumps(answer), file=answers)
+
+
+def _answer(contestant: Any, text_of: Text, partitions: int, command: str, *arguments: str) -> Any:
+    match command:
+        case "batch":
+            return measure(lambda events: contestant.handle(*events), [text_of(int(arguments[0]), partitions)])
+        case "run":
+            return measure(contestant.run, [text_of(number, partitions) for number in range(int(arguments[0]))])
+        case "consume":
+            servers, topic, end_offset, turn = arguments
+            return measure_topic(contestant, servers, topic, int(end_offset), turn)
+        case _:
+            return digests(contestant)
 
 
 if __name__ == "__main__":
