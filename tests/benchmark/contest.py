@@ -103,10 +103,9 @@ class Worker:
 
     def __init__(self, contestant: str, input_name: str, partitions: int) -> None:
         self._contestant = contestant
-        # Their libraries warn of one another's deprecations.
-        python = [peer_interpreter.python(), "-Wignore"] if contestant in PEERS else [sys.executable]
+        python = peer_interpreter.python() if contestant in PEERS else sys.executable
         self._process = subprocess.Popen(
-            [*python, WORKER, contestant, input_name, str(partitions)],
+            [python, WORKER, contestant, input_name, str(partitions)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -38,7 +38,7 @@ Payload = tuple[bytes, bytes]
 
 def clicks(number: int, partitions: int) -> str:
     """The JSON text of a batch of clicks."""
-    return _event("clicks", number, partitions, _click)
+    return event("clicks", number, partitions, _click)
 
 
 def avro_clicks(number: int, partitions: int) -> str:
@@ -53,15 +53,16 @@ def avro_clicks(number: int, partitions: int) -> str:
         fastavro.schemaless_writer(value, schema, json.loads(click))
         return key, value.getvalue()
 
-    return _event("clicks", number, partitions, payload)
+    return event("clicks", number, partitions, payload)
 
 
 def log_lines(number: int, partitions: int) -> str:
     """The JSON text of a batch of log lines: half of them JSON, half in the combined access log format."""
-    return _event("logs", number, partitions, _log_line)
+    return event("logs", number, partitions, _log_line)
 
 
-def _event(topic: str, number: int, partitions: int, payload: Callable[[random.Random, int, int], Payload]) -> str:
+def event(topic: str, number: int, partitions: int, payload: Callable[[random.Random, int, int], Payload]) -> str:
+    """The JSON text of a batch: `payload` makes a record of its chance, its index and its time."""
     chance = random.Random(f"{topic} {number}")
     records: dict[str, list[dict[str, Any]]] = {}
     for index in range(RECORDS):
@@ -97,9 +98,9 @@ def _click(chance: random.Random, _index: int, time_ms: int) -> Payload:
         "referrer": "https://www.example.com/search?q=",
         "platform": chance.choice(["ios", "android", "web"]),
     }
-    missing = CLICK_BYTES - len(_compact(click))
+    missing = CLICK_BYTES - len(compact(click))
     click["referrer"] += f"{chance.getrandbits(256):064x}"[:missing]
-    return user.encode(), _compact(click)
+    return user.encode(), compact(click)
 
 
 def _log_line(chance: random.Random, index: int, time_ms: int) -> Payload:
@@ -122,8 +123,8 @@ def _log_line(chance: random.Random, index: int, time_ms: int) -> Payload:
         "host": host,
         "path": path,
     }
-    return service.encode(), _compact(line)
+    return service.encode(), compact(line)
 
 
-def _compact(value: Any) -> bytes:
+def compact(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()

@@ -11,14 +11,17 @@ Import only where Quix Streams is: `peers/`.
 """
 
 import tempfile
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from click_windows import MINUTE_MS, OUT_OF_ORDERNESS_MS, PAGE_MINUTES, write
 from hourly import HourlyFiles
-from quixstreams import Application
-from quixstreams.dataframe.windows.aggregations import Reduce
-from quixstreams.sinks import BatchingSink, SinkBatch
+
+with warnings.catch_warnings(record=True):  # one of its libraries tells of another's deprecation
+    from quixstreams import Application
+    from quixstreams.dataframe.windows.aggregations import Reduce
+    from quixstreams.sinks import BatchingSink, SinkBatch
 
 
 class Consumer:
