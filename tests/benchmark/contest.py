@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import peer_interpreter
-from measurement import Measurement, Target
+from measurement import Measurement, Published, Target
 
 WORKER = Path(__file__).with_name("worker.py")
 WARM_UP = 6
@@ -39,6 +39,8 @@ class Contest(NamedTuple):
     input: str
     partitions: int
     target: Target | None = None
+    warm_up: int = WARM_UP
+    published: Published | None = None
 
     @property
     def name(self) -> str:
@@ -54,9 +56,9 @@ class Contest(NamedTuple):
         """
         ours, theirs = self._workers()
         with ours, theirs:
-            turns = [(ours.ask(f"batch {n}"), theirs.ask(f"batch {n}")) for n in range(WARM_UP + repeats)]
+            turns = [(ours.ask(f"batch {n}"), theirs.ask(f"batch {n}")) for n in range(self.warm_up + repeats)]
             rows = self._same_rows(ours.ask("rows"), theirs.ask("rows"))
-        return self._measurement(turns[WARM_UP:], rows)
+        return self._measurement(turns[self.warm_up :], rows)
 
     def _workers(self) -> tuple["Worker", "Worker"]:
         ours, theirs = (Worker(who, self.input, self.partitions) for who in (self.function, self.counterpart))
@@ -71,6 +73,7 @@ class Contest(NamedTuple):
             [_speed(other) for _, other in turns],
             self.target,
             {"event_bytes": turns[-1][0].get("event_bytes"), "rows_equal": rows},
+            self.published,
         )
 
     def _same_rows(self, ours: Answer, theirs: Answer) -> dict[str, int]:
@@ -92,7 +95,7 @@ class RunContest(Contest):
         for _ in range(min(repeats, MOST_RUNS)):
             ours, theirs = self._workers()
             with ours, theirs:
-                command = f"run {WARM_UP + MOST_RUNS}"
+                command = f"run {self.warm_up + MOST_RUNS}"
                 turns.append((ours.ask(command), theirs.ask(command)))
                 rows = self._same_rows(ours.ask("rows"), theirs.ask("rows"))
         return self._measurement(turns, rows)

@@ -15,6 +15,7 @@ numbers are Python's, seeded.
 """
 
 import random
+from functools import cache
 
 from inputs import NOON_MS, RECORDS, Payload, compact, event
 
@@ -76,7 +77,11 @@ def _bidder(chance: random.Random, last: int) -> int:
 def _channel(chance: random.Random) -> tuple[str, str]:
     if chance.randrange(2):
         return chance.choice(HOT_CHANNELS)
-    number = chance.randrange(CHANNELS)
+    return _cold_channel(chance.randrange(CHANNELS))
+
+
+@cache
+def _cold_channel(number: int) -> tuple[str, str]:
     suffix = f"&channel_id={number * 7919 % 2**31}" if number % 10 else ""
     return f"channel-{number}", _url(random.Random(number)) + suffix
 
@@ -87,7 +92,7 @@ def _url(chance: random.Random) -> str:
 
 
 def _word(chance: random.Random, length: int) -> str:
-    return "".join(chance.choices("abcdefghijklmnopqrstuvwxyz_", k=length))
+    return f"{chance.getrandbits(4 * length):0{length}x}"
 
 
 def _padding(chance: random.Random) -> str:

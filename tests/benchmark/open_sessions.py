@@ -34,6 +34,8 @@ FILL_EVENTS = 20
 """The state is filled in at most so many larger batches."""
 COLD_STARTS = 5
 GAP_MS = 86_400_000
+WARM_ROWS = 2_000_000
+"""More than are ever open: what stays in memory is the subject here."""
 TWO_DAYS_MS = 2 * janitor.DAY_MS
 
 
@@ -69,7 +71,9 @@ class Partition:
 
     def restart(self) -> None:
         """A fresh execution environment on the same stores."""
-        self._pipeline = Pipeline("clickstream", lambda _topic: self._topology, self._store, self._outbox)
+        self._pipeline = Pipeline(
+            "clickstream", lambda _topic: self._topology, self._store, self._outbox, warm_rows=WARM_ROWS
+        )
 
     def cpu_ms(self, event: dict[str, Any]) -> float:
         """Process an event."""

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import inputs
+import nexmark_bids
 
 
 class Contestant(Protocol):
@@ -92,6 +93,26 @@ def _quix() -> Contestant:
     return quix_windows.Consumer()
 
 
+def _nexmark(query: str) -> Callable[[], Contestant]:
+    def load() -> Contestant:
+        import nexmark_queries
+        import ours
+
+        return ours.Handler("clickstream", nexmark_queries.instead_of(getattr(nexmark_queries, query)))
+
+    return load
+
+
+def _plain_nexmark(query: str) -> Callable[[], Contestant]:
+    def load() -> Contestant:
+        import plain_nexmark
+
+        contestant: Contestant = getattr(plain_nexmark, query)()
+        return contestant
+
+    return load
+
+
 def _json_landing() -> Contestant:
     import pyarrow_landing
 
@@ -122,6 +143,12 @@ CONTESTANTS: dict[str, Callable[[], Contestant]] = {
     "fastavro+dicts": _fastavro_dicts,
     "bytewax": _bytewax,
     "quix": _quix,
+    "nexmark q5": _nexmark("HOT_ITEMS"),
+    "nexmark q7": _nexmark("HIGHEST_BID"),
+    "nexmark q11": _nexmark("USER_SESSIONS"),
+    "q5 by orjson+dicts": _plain_nexmark("HotItems"),
+    "q7 by orjson+dicts": _plain_nexmark("HighestBid"),
+    "q11 by orjson+dicts": _plain_nexmark("UserSessions"),
     "json+pyarrow": _json_landing,
     "orjson+pyarrow": _orjson_landing,
     "json+re": _plain_logs,
@@ -130,7 +157,12 @@ CONTESTANTS: dict[str, Callable[[], Contestant]] = {
 
 Text = Callable[[int, int], str]
 """The JSON text of a batch, by its number and the partitions."""
-INPUTS: dict[str, Text] = {"clicks": inputs.clicks, "avro": inputs.avro_clicks, "logs": inputs.log_lines}
+INPUTS: dict[str, Text] = {
+    "clicks": inputs.clicks,
+    "avro": inputs.avro_clicks,
+    "logs": inputs.log_lines,
+    "bids": nexmark_bids.bids,
+}
 
 
 def measure(work: Callable[[Any], None], texts: list[str]) -> dict[str, float]:
