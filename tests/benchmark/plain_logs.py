@@ -23,7 +23,7 @@ FIRST_ERROR_STATUS = 500
 WINDOW = [("window_start", TIMESTAMP), ("window_end", TIMESTAMP), ("service", pa.string())]
 SEVERITY_MINUTES = pa.schema([*WINDOW, ("severity", pa.string()), ("events", pa.int64()), *PLACE])
 # What a mean over several partitions is merged from are columns, too.
-MEAN = [("error_ratio", pa.float64()), ("error_ratio__sum", pa.float64()), ("error_ratio__count", pa.int64())]
+MEAN = [("error_ratio", pa.float64()), ("error_ratio__sum", pa.int64()), ("error_ratio__count", pa.int64())]
 SERVICE_MINUTES = pa.schema([*WINDOW, ("events", pa.int64()), ("errors", pa.int64()), *MEAN, *PLACE])
 
 Counts = dict[int, dict[tuple[str, ...], list[int]]]
