@@ -10,7 +10,7 @@ from arro3.io import read_parquet
 
 import stores
 from headrace.lake import LAKE
-from headrace.outbox import ObjectCatalog, Outbox
+from headrace.outbox import ObjectCatalog
 from headrace.settings import Settings
 
 Handler = Callable[[Any, Any], dict[str, int]]

@@ -10,9 +10,9 @@ what merging it with the other partitions' takes; `merged` is how SQL does it, i
 Spark share (Spark with `spark.sql.ansi.doubleQuotedIdentifiers`). docs/aggregates.md says what each aggregate promises.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableSequence, Sequence
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 from arro3.core import DataType
@@ -21,7 +21,7 @@ from headrace.errors import ConfigurationError
 
 State = tuple[Any, ...]
 """Scalars, or bytes; what they mean is the aggregate's own business."""
-Columns = Sequence[list[Any]]
+Columns = Sequence[MutableSequence[Any]]
 """The states of many windows: place n of row r's state is `columns[n][r]`."""
 
 MAX_INT64 = 2**63 - 1
@@ -30,6 +30,16 @@ MIN_INT64 = -(2**63)
 
 class Aggregate(Protocol):
     """One column of a windowed table."""
+
+    @property
+    def int64s(self) -> Collection[int]:
+        """Places of the state that only ever hold 64-bit integers: their columns are arrays of them."""
+        ...
+
+    @property
+    def keeps_values(self) -> bool:
+        """Whether the state keeps values of the field as they are."""
+        ...
 
     @property
     def field(self) -> str | None:
@@ -52,6 +62,10 @@ class Aggregate(Protocol):
         """What readers see."""
         ...
 
+    def results(self, columns: Columns) -> list[Any]:
+        """What readers see of many states, given by column."""
+        ...
+
     def result_type(self, field_type: DataType | None) -> DataType:
         """The column's type, given the field's.
 
@@ -72,8 +86,8 @@ class Aggregate(Protocol):
         """The columns that a partial table has beside the result's, which is called `name`."""
         ...
 
-    def partial(self, state: State) -> tuple[Any, ...]:
-        """The values of those columns."""
+    def partial_columns(self, columns: Columns) -> list[list[Any]]:
+        """Those columns, of many states given by column."""
         ...
 
     def merged(self, name: str) -> str | None:
@@ -84,26 +98,34 @@ class Aggregate(Protocol):
 class Scalars(msgspec.Struct, frozen=True):
     """What aggregates share whose states are scalars and whose results merge without further columns."""
 
+    int64s: ClassVar[Collection[int]] = ()
+    keeps_values: ClassVar[bool] = False
+
     def stored(self, columns: Columns, rows: Sequence[int]) -> list[list[Any]]:
         """The scalars."""
         return [list(map(column.__getitem__, rows)) for column in columns]
 
     def restored(self, columns: Columns) -> list[list[Any]]:
         """As they are."""
-        return list(columns)
+        return [list(column) for column in columns]
 
     def partials(self, name: str, field_type: DataType | None) -> list[tuple[str, DataType]]:
         """None."""
         return []
 
-    def partial(self, state: State) -> tuple[Any, ...]:
+    def partial_columns(self, columns: Columns) -> list[list[Any]]:
         """None."""
-        return ()
+        return []
+
+    def results(self, columns: Columns) -> list[Any]:
+        """The first scalar."""
+        return list(columns[0])
 
 
 class Count(Scalars, frozen=True):
     """How many events."""
 
+    int64s: ClassVar[Collection[int]] = (0,)
     field: None = None
 
     def initial(self) -> State:
@@ -186,6 +208,8 @@ class Sum(_OfField, frozen=True):
 class Min(_OfField, frozen=True):
     """Smallest value of a field; NaN is no value."""
 
+    keeps_values: ClassVar[bool] = True
+
     def add(self, columns: Columns, rows: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
         """Keep the smallest, ignoring absent values."""
         (smallest,) = columns
@@ -206,6 +230,8 @@ class Min(_OfField, frozen=True):
 
 class Max(_OfField, frozen=True):
     """Largest value of a field; NaN is no value."""
+
+    keeps_values: ClassVar[bool] = True
 
     def add(self, columns: Columns, rows: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
         """Keep the largest, ignoring absent values."""
@@ -268,6 +294,9 @@ class Mean(_OfField, frozen=True):
 
 class _Timed(_OfField, frozen=True):
     """What First and Last share: the state is a value and its event time."""
+
+    int64s: ClassVar[Collection[int]] = (1,)
+    keeps_values: ClassVar[bool] = True
 
     def partials(self, name: str, field_type: DataType | None) -> list[tuple[str, DataType]]:
         """Its event time, in epoch milliseconds."""

@@ -5,8 +5,8 @@ no object at all; a turn makes those of the windows that its records touch, and 
 was.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, ClassVar
 
 import msgspec
 from arro3.core import DataType
@@ -20,6 +20,9 @@ NO_EVENTS = b""
 
 class Cells(msgspec.Struct, frozen=True):
     """What such aggregates share. A subclass has `add`, the four methods below, `result` and `result_type`."""
+
+    int64s: ClassVar[Collection[int]] = ()
+    keeps_values: ClassVar[bool] = False
 
     def opened(self, stored: bytes) -> Any:
         """A new object from its bytes; `NO_EVENTS` is of a window without events."""
@@ -54,11 +57,12 @@ class Cells(msgspec.Struct, frozen=True):
 
     def stored(self, columns: Columns, rows: Sequence[int]) -> list[list[Any]]:
         """The bytes."""
-        return [[self._bytes(cell) for cell in map(column.__getitem__, rows)] for column in columns]
+        cells = (map(column.__getitem__, rows) for column in columns)
+        return [[cell if cell.__class__ is bytes else self.packed(cell) for cell in column] for column in cells]
 
     def restored(self, columns: Columns) -> list[list[Any]]:
         """As they are."""
-        return list(columns)
+        return [list(column) for column in columns]
 
     def partials(self, name: str, field_type: DataType | None) -> list[tuple[str, DataType]]:
         """The bytes, for readers that have this library."""

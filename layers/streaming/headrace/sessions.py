@@ -15,7 +15,7 @@ from headrace.windows import SessionWindows, Window
 Key = Any
 """The value of the key field, or a tuple of the values of several: hashing tuples would cost as much again."""
 
-_OVER = 2**63
+_OVER = 2**63 - 1
 """Start and last event of a session that became part of another one. Later than any time."""
 _SLOTS = 64
 """Of time, by which sessions are looked at when they may be due: a session waits for about so many turns of them."""

@@ -1,30 +1,20 @@
 """What windows keep: growing one by one, merging, results and their types."""
 
+import math
+
 import msgspec
 import pytest
+from aggregating import merged_by_sql, result_of, state_of, stored
 from arro3.core import DataType
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.aggregates import MAX_INT64, MIN_INT64, Count, First, Last, Max, Mean, Min, Sum
+from headrace.aggregates import MAX_INT64, MIN_INT64, Count, First, Last, Max, Mean, Min, Sum, merge_rule
+from headrace.distinct_count import DistinctCount
 from headrace.errors import ConfigurationError
 
 ALL = [Count(), Sum("x"), Min("x"), Max("x"), Mean("x"), First("x"), Last("x")]
 NAMES = [type(aggregate).__name__ for aggregate in ALL]
-
-
-def state_of(aggregate, events):
-    """The state of `(time, value)` events."""
-    times_ms, values = zip(*events, strict=True) if (events := list(events)) else ((), ())
-    columns = [["another window's", scalar] for scalar in aggregate.initial()]
-    aggregate.add(columns, [1] * len(values), values, times_ms)
-    assert [column[0] for column in columns] == ["another window's"] * len(columns)
-    return tuple(column[1] for column in columns)
-
-
-def result_of(aggregate, *values):
-    """The result of values that come one millisecond after the other."""
-    return aggregate.result(state_of(aggregate, enumerate(values)))
 
 
 @pytest.mark.parametrize(
@@ -48,6 +38,9 @@ def result_of(aggregate, *values):
         (Max("x"), [], None),
         (Max("x"), [-3, None, -1, -2], -1),
         (Max("x"), [0, -1], 0),
+        (Min("x"), [math.nan], None),
+        (Min("x"), [math.nan, 2.0, math.nan, 1.0], 1.0),
+        (Max("x"), [math.nan, None, 1.0, math.nan, 2.0, math.nan], 2.0),
         (Mean("x"), [], None),
         (Mean("x"), [None, None], None),
         (Mean("x"), [1, None, 2], 1.5),
@@ -151,6 +144,69 @@ def test_integer_sums_stay_within_64_bits_added_or_merged(values, cut):
 )
 def test_the_columns_type_follows_from_the_fields(aggregate, field_type, column_type):
     assert aggregate.result_type(field_type) == column_type
+
+
+EXACT_FLOATS = st.integers(-(2**30), 2**30).map(lambda halves: halves / 2)
+"""Their sums are exact: rounding depends on the order, and partitions have none among them."""
+TEXTS = st.text("ab", max_size=2)
+FIELDS = [(DataType.int64(), st.integers(-(2**40), 2**40)), (DataType.float64(), EXACT_FLOATS)]
+ON_FIELDS = [(a, *field) for a in ALL for field in FIELDS] + [
+    (a, DataType.string(), TEXTS) for a in ALL if not isinstance(a, Sum | Mean)
+]
+"""Every aggregate on every type of field that it takes."""
+ON_FIELD_NAMES = [f"{type(aggregate).__name__} of {kind!r}" for aggregate, kind, _ in ON_FIELDS]
+
+
+@pytest.mark.parametrize(("aggregate", "values"), [(a, values) for a, _, values in ON_FIELDS], ids=ON_FIELD_NAMES)
+@settings(deadline=None)
+@given(data=st.data())
+def test_where_a_batch_is_cut_changes_nothing(aggregate, values, data):
+    """With a snapshot, written and read again, at every cut."""
+    events = data.draw(st.lists(st.tuples(st.integers(0, 5), st.none() | values), min_size=1, max_size=8))
+    cuts = data.draw(st.sets(st.integers(1, 8)))
+    whole = stored(aggregate, state_of(aggregate, events))
+    assert stored(aggregate, state_of(aggregate, events, cuts=cuts)) == whole
+    assert stored(aggregate, state_of(aggregate, events, cuts=range(9))) == whole
+
+
+@pytest.mark.parametrize(("aggregate", "field_type", "values"), ON_FIELDS, ids=ON_FIELD_NAMES)
+@settings(deadline=None, max_examples=30)
+@given(data=st.data())
+def test_partial_rows_merged_by_their_sql_are_the_whole(aggregate, field_type, values, data):
+    """Each event is in one of three partitions; no two are at the same time, where any may be first."""
+    placed = data.draw(st.lists(st.tuples(st.integers(0, 2), st.none() | values), min_size=1, max_size=8))
+    times_ms = data.draw(st.permutations(range(len(placed))))
+    events = [(time_ms, value) for time_ms, (_, value) in zip(times_ms, placed, strict=True)]
+    partitions = [[e for e, (place, _) in zip(events, placed, strict=True) if place == n] for n in range(3)]
+    assert merged_by_sql(aggregate, field_type, partitions) == aggregate.result(state_of(aggregate, events))
+
+
+def test_what_is_stored_is_chosen_and_ordered_by_row():
+    columns = [[1, 2, 3], [10, 20, 30]]
+    assert Mean("x").stored(columns, [2, 0]) == [[3, 1], [30, 10]]
+
+
+def test_partial_tables_say_how_their_rows_merge():
+    rule = merge_rule(
+        ["window_start", "page"],
+        {"events": Count(), 'the "best"': Max("value"), "first": First("page"), "users": DistinctCount("user_id")},
+    )
+    assert rule == {
+        "group_by": ["window_start", "page"],
+        "columns": {
+            "events": 'sum("events")',
+            'the "best"': 'max("the ""best""")',
+            "first": First("page").merged("first"),
+        },
+        "sketches": {"users": "DistinctCount"},
+        "aggregates": {
+            "events": ["Count", {"field": None}],
+            'the "best"': ["Max", {"field": "value"}],
+            "first": ["First", {"field": "page"}],
+            "users": ["DistinctCount", {"field": "user_id", "precision": 12}],
+        },
+    }
+    assert msgspec.json.decode(msgspec.json.encode(rule)) == rule
 
 
 @pytest.mark.parametrize("aggregate", [Sum("x"), Mean("x")], ids=["Sum", "Mean"])

@@ -23,8 +23,9 @@ LIBRARY = ROOT / "layers" / "streaming" / "headrace"
 RINGS = {
     0: {"errors", "records"},
     1: {
-        *("aggregates", "avro", "checksum", "codec", "event", "event_time", "json_object", "lake", "ledger"),
-        *("log_fields", "logs", "schema", "state", "watermark", "windows"),
+        *("aggregates", "avro", "cells", "checksum", "codec", "distinct_count", "event", "event_time", "fold"),
+        *("json_object", "lake", "ledger", "log_fields", "logs", "quantiles", "schema", "state", "top_k"),
+        *("watermark", "windows"),
     },
     2: {
         *("checkpoint", "early", "fixed", "operators", "outbox", "sessions", "sliding", "topology", "warm"),
@@ -125,6 +126,12 @@ def test_adapters_know_ports_and_never_the_pipeline(module):
 @pytest.mark.parametrize("module", sorted(EDGE))
 def test_settings_know_only_errors(module):
     assert imported_modules(module) <= {"errors"}
+
+
+def test_only_a_function_that_declares_a_sketch_loads_it():
+    """Nobody else's cold start pays for it."""
+    sketches = {"cells", "distinct_count", "fold", "quantiles", "top_k"}
+    assert not set().union(*map(imported_modules, PLACED - sketches)) & sketches
 
 
 def test_no_modules_import_each_other_in_circles():

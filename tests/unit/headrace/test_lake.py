@@ -6,6 +6,7 @@ import struct
 from pathlib import PurePosixPath
 
 import duckdb
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -22,6 +23,11 @@ UTC_MS, UTC_US = DataType.timestamp("ms", tz="UTC"), DataType.timestamp("us", tz
 STRINGS = DataType.list(Field("element", DataType.string(), nullable=False))
 INTS = DataType.list(Field("element", DataType.int32(), nullable=False))
 TIMES = DataType.list(Field("element", UTC_MS, nullable=False))
+PAIR = DataType.struct([Field("p50", DataType.float64(), nullable=False), Field("at", UTC_MS, nullable=True)])
+COUNT = DataType.struct(
+    [Field("value", DataType.string(), nullable=False), Field("count", DataType.int64(), nullable=False)]
+)
+COUNTS = DataType.list(Field("element", COUNT, nullable=False))
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 # Column type: what pyarrow and DuckDB have to call it.
@@ -38,6 +44,24 @@ TYPES = {
     "micros": (UTC_US, pa.timestamp("us", tz="UTC"), "TIMESTAMP WITH TIME ZONE"),
     "texts": (STRINGS, pa.list_(pa.field("element", pa.string(), nullable=False)), "VARCHAR[]"),
     "numbers": (INTS, pa.list_(pa.field("element", pa.int32(), nullable=False)), "INTEGER[]"),
+    "pair": (
+        PAIR,
+        pa.struct([pa.field("p50", pa.float64(), nullable=False), pa.field("at", pa.timestamp("ms", tz="UTC"))]),
+        'STRUCT(p50 DOUBLE, "at" TIMESTAMP WITH TIME ZONE)',
+    ),
+    "counts": (
+        COUNTS,
+        pa.list_(
+            pa.field(
+                "element",
+                pa.struct(
+                    [pa.field("value", pa.string(), nullable=False), pa.field("count", pa.int64(), nullable=False)]
+                ),
+                nullable=False,
+            )
+        ),
+        'STRUCT("value" VARCHAR, count BIGINT)[]',
+    ),
 }
 ALL_TYPES = LakeTable("all_types", tuple(Field(n, t[0], nullable=True) for n, t in TYPES.items()), complete=True)
 
@@ -71,6 +95,12 @@ FIRST_DAY, LAST_DAY = (MIN_TIME_MS // 86_400_000, MAX_TIME_MS // 86_400_000)
         (INTS, [None, None], [None, None]),
         (INTS, [[]], [[]]),
         (TIMES, [[0], None, [1, 2]], [[moment(0)], None, [moment(1000), moment(2000)]]),
+        (
+            PAIR,
+            [{"p50": 0.5, "at": 1}, None, {"p50": 1.0}],
+            [{"p50": 0.5, "at": moment(1000)}, None, {"p50": 1.0, "at": None}],
+        ),
+        (COUNTS, [[{"value": "a", "count": 2}], None, []], [[{"value": "a", "count": 2}], None, []]),
         *((arrow_type, [None], [None]) for arrow_type, _, _ in TYPES.values()),
         *((arrow_type, [], []) for arrow_type, _, _ in TYPES.values()),
     ],
@@ -163,6 +193,15 @@ def test_a_file_is_zstd_and_says_whether_its_rows_are_complete(complete, rows):
     assert parquet.schema_arrow.field("a").nullable is False
 
 
+def test_a_partial_tables_files_say_how_rows_merge():
+    merge = {"group_by": ["page"], "columns": {"events": 'sum("events")'}}
+    fields = (Field("page", DataType.string(), nullable=False),)
+    rows = Rows(LakeTable("t", fields, complete=False, merge=merge), [0], [lake.column(["ü"], DataType.string())])
+    metadata = read_back(encoded(rows)[0].content).schema.metadata
+    assert msgspec.json.decode(metadata[b"headrace.merge"]) == merge
+    assert b"headrace.merge" not in (read_back(of_hours(0)[0].content).schema.metadata or {})
+
+
 def test_the_same_rows_make_the_same_bytes():
     """What differs between two runs is then a difference of their rows."""
     assert of_hours(0, HOUR_MS, 5) == of_hours(0, HOUR_MS, 5)
@@ -189,6 +228,8 @@ ROWS = st.lists(
                 "micros": st.integers(MIN_TIME_MS * 1000, MAX_TIME_MS * 1000),
                 "texts": st.lists(st.text(max_size=3), max_size=3),
                 "numbers": st.lists(st.integers(-(2**31), 2**31 - 1), max_size=3),
+                "pair": st.fixed_dictionaries({"p50": st.floats(allow_nan=False), "at": st.none()}),
+                "counts": st.lists(st.fixed_dictionaries({"value": st.text(max_size=3), "count": st.just(2**40)})),
             }.items()
         }
     ),
