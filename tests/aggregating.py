@@ -47,7 +47,7 @@ def merged_by_sql(aggregate, field_type, partitions):
     """The merged result of each partition's partial row."""
     states = [state_of(aggregate, events) for events in partitions if events]
     columns = [("it", aggregate.result_type(field_type)), *aggregate.partials("it", field_type)]
-    rows = [(aggregate.result(state), *aggregate.partial(state)) for state in states]
+    rows = [(aggregate.result(state), *partial_of(aggregate, state)) for state in states]
     partial_rows = pa.table(
         {
             name: pa.array(lake.column(list(values), kind))
@@ -57,3 +57,8 @@ def merged_by_sql(aggregate, field_type, partitions):
     DATABASE.register("partial_rows", partial_rows)
     ((merged,),) = DATABASE.execute(f"select {aggregate.merged('it')} from partial_rows").fetchall()
     return merged
+
+
+def partial_of(aggregate, state):
+    """What a partial row has beside the result."""
+    return tuple(column[0] for column in aggregate.partial_columns([[scalar] for scalar in state]))

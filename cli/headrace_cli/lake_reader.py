@@ -2,16 +2,19 @@
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
-from arro3.core import Array, DataType, Field, RecordBatch, Schema
+from arro3.core import Array, DataType, Field, RecordBatch, RecordBatchReader, Schema
 from arro3.io import read_parquet
 
-from headrace.lake import LAKE
+from headrace.lake import COMPLETENESS, LAKE
 from headrace_cli.errors import CommandError, OptionError
 
 BATCH_ROWS = 8192
+UNKNOWN = "unknown"
+"""The completeness of a file that does not say."""
 
 _KEY = re.compile(rf"{LAKE}/(?P<table>.+)/date=(?P<date>[^/]+)/hour=(?P<hour>[^/]+)/[^/]+\.parquet")
 _PARQUET_MAGIC = b"PAR1"
@@ -47,6 +50,8 @@ class Contents(NamedTuple):
     bytes: int
     first_hour: str
     last_hour: str
+    completeness: str
+    """What its files say of their rows: `complete`, `partial` or `unknown`; both names if they differ."""
 
 
 def tables(objects: LakeObjects) -> dict[str, list[TableFile]]:
@@ -62,7 +67,12 @@ def tables(objects: LakeObjects) -> dict[str, list[TableFile]]:
 
 
 def table_files(objects: LakeObjects, table: str) -> list[TableFile]:
-    """The files of one table, by its full name or by the last part of it if only one table has that.
+    """The files of one table; arguments and errors as of `find_table`."""
+    return find_table(objects, table)[1]
+
+
+def find_table(objects: LakeObjects, table: str) -> tuple[str, list[TableFile]]:
+    """One table's full name and files, by its full name or by the last part of it if only one table has that.
 
     Raises:
         OptionError: there is no such table; names those that there are.
@@ -72,17 +82,49 @@ def table_files(objects: LakeObjects, table: str) -> list[TableFile]:
     if len(matches) != 1:
         problem = "could be several tables" if matches else "is no table"
         raise OptionError(f"{table} {problem} of this lake; it has {', '.join(matches or found) or 'none'}")
-    return found[matches[0]]
+    return matches[0], found[matches[0]]
+
+
+def of_hour(files: list[TableFile], hour: str | None) -> list[TableFile]:
+    """Those of one hour; None: all of them.
+
+    Raises:
+        OptionError: there is none; says which hours there are.
+    """
+    matching = [file for file in files if hour in {None, file.hour}]
+    if not matching:
+        raise OptionError(f"--where-hour {hour}: no rows; there are hours {files[0].hour} to {files[-1].hour}")
+    return matching
 
 
 def contents(objects: LakeObjects, table: str, files: Sequence[TableFile]) -> Contents:
     """Count a table's rows and bytes; reads every file once."""
     rows = size = 0
+    said = set()
     for file in files:
         data = objects.read(file.key)
         size += len(data)
-        rows += sum(batch.num_rows for batch in _batches(file.key, data))
-    return Contents(table, len(files), rows, size, files[0].hour, files[-1].hour)
+        with _opened(file.key, data) as reader:
+            said.add(completeness(reader.schema))
+            rows += sum(batch.num_rows for batch in reader)
+    return Contents(table, len(files), rows, size, files[0].hour, files[-1].hour, " and ".join(sorted(said)))
+
+
+def file_schema(objects: LakeObjects, file: TableFile) -> Schema:
+    """The columns of one file, with what its footer says."""
+    with _opened(file.key, objects.read(file.key)) as reader:
+        return reader.schema
+
+
+def completeness(schema: Schema) -> str:
+    """What a file says of its rows: `complete`, `partial` or `unknown`."""
+    return said(schema, COMPLETENESS) or UNKNOWN
+
+
+def said(schema: Schema, name: str) -> str | None:
+    """An entry of a schema's metadata."""
+    value = schema.metadata.get(name.encode())
+    return None if value is None else value.decode()
 
 
 class TableSchema:
@@ -97,7 +139,7 @@ class TableSchema:
         self._fields: dict[str, Field] = {}
         self._empty: dict[str, Array] = {}
         for number, file in enumerate(files):
-            self._add(file, next(_batches(file.key, objects.read(file.key)), None), first=number == 0)
+            self._add(file, next(file_batches(objects, file), None), first=number == 0)
         self.schema = Schema(list(self._fields.values()))
         """The unified schema; a column that not every file has is nullable."""
 
@@ -127,26 +169,42 @@ class TableSchema:
         return self._empty[name].take(Array([None] * count, DataType.uint32()))
 
 
-def rows(objects: LakeObjects, files: Sequence[TableFile]) -> Iterator[dict[str, Any]]:
-    """Every row, with the columns that its own file has."""
+def rows(
+    objects: LakeObjects, files: Sequence[TableFile], on_schema: Callable[[Schema], None] = lambda _schema: None
+) -> Iterator[dict[str, Any]]:
+    """Every row, with the columns that its own file has; each file's schema goes to `on_schema` before its rows."""
     for file in files:
-        for batch in _batches(file.key, objects.read(file.key)):
+        for batch in file_batches(objects, file, on_schema):
             yield from batch.to_struct_array().to_pylist()
 
 
 def batches(objects: LakeObjects, files: Sequence[TableFile], schema: TableSchema) -> Iterator[RecordBatch]:
     """Every row, in batches of the table's schema."""
     for file in files:
-        for batch in _batches(file.key, objects.read(file.key)):
+        for batch in file_batches(objects, file):
             yield schema.conform(batch)
 
 
-def _batches(key: str, data: bytes) -> Iterator[RecordBatch]:
+def file_batches(
+    objects: LakeObjects, file: TableFile, on_schema: Callable[[Schema], None] = lambda _schema: None
+) -> Iterator[RecordBatch]:
+    """The rows of one file; its schema goes to `on_schema` before them.
+
+    Raises:
+        CommandError: it is not a Parquet file, or damaged.
+    """
+    with _opened(file.key, objects.read(file.key)) as reader:
+        on_schema(reader.schema)
+        yield from reader
+
+
+@contextmanager
+def _opened(key: str, data: bytes) -> Iterator[RecordBatchReader]:
     whole = len(data) >= _SHORTEST_PARQUET and data.startswith(_PARQUET_MAGIC) and data.endswith(_PARQUET_MAGIC)
     if not whole:
         raise CommandError(f"{key} is not a Parquet file, or only a part of one")
     try:
-        yield from read_parquet(io.BytesIO(data), batch_size=BATCH_ROWS)
+        yield read_parquet(io.BytesIO(data), batch_size=BATCH_ROWS)
     except BaseException as error:
         # arro3 answers damaged files with a bare Exception or a panic, which is not even one.
         if type(error) not in {Exception, ValueError} and type(error).__name__ != "PanicException":

@@ -27,7 +27,7 @@ _COMMANDS = {
     "events": ("events:events", "Make a sample MSK event of a file, for `sam local invoke`."),
     "generation": ("generation:generation", "Look at generations, end one, begin the next."),
     "kafka": ("kafka:kafka", "Run a real Apache Kafka on this machine: start, stop, status."),
-    "lake": ("lake:lake", "Look into the lake: list tables, show rows, copy a table out."),
+    "lake": ("lake:lake", "Look into the lake: list tables, show rows, merge partial ones, copy a table out."),
     "produce": ("produce:produce", "Send the records of a file to a Kafka topic."),
 }
 

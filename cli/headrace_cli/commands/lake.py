@@ -1,9 +1,9 @@
-"""`headrace lake`: list tables, show rows, copy a table out of a lake in a folder or on S3."""
+"""`headrace lake`: list tables, show rows, copy a table out of a lake in a folder or on S3; see also `lake_merge`."""
 
 import csv
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from arro3.io import write_parquet
 
 from headrace_cli import lake_reader
 from headrace_cli.commands.examples import examples
+from headrace_cli.commands.lake_merge import merge
 from headrace_cli.commands.progress import tracked
-from headrace_cli.commands.rendering import cell, json_value, print_table
+from headrace_cli.commands.rendering import cell, columns_text, json_line, print_table
 from headrace_cli.errors import CommandError, OptionError
-from headrace_cli.lake_reader import Contents, TableFile, TableSchema
+from headrace_cli.lake_reader import TableSchema
 from headrace_cli.stores import open_objects
 
 
@@ -25,15 +26,19 @@ from headrace_cli.stores import open_objects
         """
         headrace lake tables ./out/lake
         headrace lake show ./out/lake clickstream/sessions --limit 5
+        headrace lake merge ./out/lake clickstream/page_minutes --limit 5
         headrace lake copy s3://my-lake landing/clicks --out clicks.parquet
         """
     )
 )
 def lake() -> None:
-    """Look into the lake: tables, rows, copies.
+    """Look into the lake: tables, rows, rows merged over partitions, copies.
 
     LAKE is a folder, file:DIR or s3://BUCKET[/PREFIX]: the value of the functions' HEADRACE_LAKE.
     """
+
+
+lake.add_command(merge)
 
 
 @lake.command(
@@ -50,7 +55,8 @@ def lake() -> None:
 def list_tables(*, location: str, as_json: bool) -> None:
     """List the tables of LAKE.
 
-    With their files, rows, bytes, and the first and last hour (UTC) of event time.
+    With their files, rows, bytes, and the first and last hour (UTC) of event time; and whether their rows are
+    complete, or partial: then `headrace lake merge` shows them merged over partitions.
     """
     objects = open_objects(location)
     found = lake_reader.tables(objects)
@@ -61,7 +67,7 @@ def list_tables(*, location: str, as_json: bool) -> None:
         for each in listed:
             click.echo(json.dumps(each._asdict()))
     elif listed:
-        print_table(Contents._fields, ([cell(value) for value in each] for each in listed))
+        click.echo(columns_text([each._asdict() for each in listed]))
     else:
         click.echo(f"{location} has no tables yet", err=True)
 
@@ -80,16 +86,30 @@ def list_tables(*, location: str, as_json: bool) -> None:
 @click.option("--where-hour", metavar="YYYY-MM-DDThh", help="Only rows of this hour of event time (UTC).")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object per row, one per line.")
 def show(*, location: str, table: str, limit: int, where_hour: str | None, as_json: bool) -> None:
-    """Show rows of TABLE, oldest hour first."""
+    """Show rows of TABLE, oldest hour first.
+
+    It says on stderr whether they are complete or partial.
+    """
     objects = open_objects(location)
-    files = _of_hour(lake_reader.table_files(objects, table), where_hour)
-    rows = list(itertools.islice(lake_reader.rows(objects, files), limit))
+    files = lake_reader.of_hour(lake_reader.table_files(objects, table), where_hour)
+    said: set[str] = set()
+    read = lake_reader.rows(objects, files, lambda schema: said.add(lake_reader.completeness(schema)))
+    rows = list(itertools.islice(read, limit))
     columns = list(dict.fromkeys(name for row in rows for name in row))
     if as_json:
         for row in rows:
-            click.echo(_json_line({name: row.get(name) for name in columns}))
+            click.echo(json_line({name: row.get(name) for name in columns}))
     else:
         print_table(columns, ([cell(row.get(name)) for name in columns] for row in rows))
+    click.echo(_of_completeness(table, said), err=True)
+
+
+def _of_completeness(table: str, said: Collection[str]) -> str:
+    if said == {"partial"}:
+        return f"{table}: partial rows, one per partition; `headrace lake merge` shows them merged"
+    if said == {"complete"}:
+        return f"{table}: complete rows"
+    return f"{table}: {' and '.join(sorted(said))} rows (complete or partial, as each file says)"
 
 
 @lake.command(
@@ -114,7 +134,7 @@ def copy(*, location: str, table: str, out: Path, where_hour: str | None) -> Non
     if write is None:
         raise OptionError(f"--out {out}: the name must end with {', '.join(_WRITERS)}")
     objects = open_objects(location)
-    files = _of_hour(lake_reader.table_files(objects, table), where_hour)
+    files = lake_reader.of_hour(lake_reader.table_files(objects, table), where_hour)
     schema = TableSchema(objects, files)
     copied = _Copied(lake_reader.batches(objects, files, schema), table)
     # Under another name until it is complete: half a copy must not look like one.
@@ -166,7 +186,7 @@ def _write_csv(copied: _Copied, schema: TableSchema, path: Path) -> None:
 def _write_ndjson(copied: _Copied, schema: TableSchema, path: Path) -> None:
     del schema
     with path.open("w", encoding="utf-8") as file:
-        file.writelines(_json_line(row) + "\n" for row in copied.dicts())
+        file.writelines(json_line(row) + "\n" for row in copied.dicts())
 
 
 _WRITERS: dict[str, Callable[[_Copied, TableSchema, Path], None]] = {
@@ -174,16 +194,3 @@ _WRITERS: dict[str, Callable[[_Copied, TableSchema, Path], None]] = {
     ".csv": _write_csv,
     ".ndjson": _write_ndjson,
 }
-
-
-def _of_hour(files: list[TableFile], hour: str | None) -> list[TableFile]:
-    if hour is None:
-        return files
-    matching = [file for file in files if file.hour == hour]
-    if not matching:
-        raise OptionError(f"--where-hour {hour}: no rows; there are hours {files[0].hour} to {files[-1].hour}")
-    return matching
-
-
-def _json_line(row: dict[str, Any]) -> str:
-    return json.dumps(json_value(row), ensure_ascii=False)

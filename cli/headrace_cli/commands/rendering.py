@@ -29,6 +29,11 @@ def json_value(value: Any) -> Any:
     return value
 
 
+def json_line(row: Mapping[str, Any]) -> str:
+    """A row as JSON in one line."""
+    return json.dumps(json_value(row), ensure_ascii=False)
+
+
 def cell(value: Any) -> str:
     """The value in a table's cell or in CSV; null is empty; bytes as text if they are printable, else hex."""
     if value is None:

@@ -105,6 +105,14 @@ class Scalars(msgspec.Struct, frozen=True):
         """The scalars."""
         return [list(map(column.__getitem__, rows)) for column in columns]
 
+    def result(self, state: State) -> Any:
+        """The scalar, where there is one."""
+        return state[0]
+
+    def results(self, columns: Columns) -> list[Any]:
+        """The scalars, where each state is one."""
+        return list(columns[0])
+
     def restored(self, columns: Columns) -> list[list[Any]]:
         """As they are."""
         return [list(column) for column in columns]
@@ -116,10 +124,6 @@ class Scalars(msgspec.Struct, frozen=True):
     def partial_columns(self, columns: Columns) -> list[list[Any]]:
         """None."""
         return []
-
-    def results(self, columns: Columns) -> list[Any]:
-        """The first scalar."""
-        return list(columns[0])
 
 
 class Count(Scalars, frozen=True):
@@ -142,10 +146,6 @@ class Count(Scalars, frozen=True):
         """Both."""
         return (earlier[0] + later[0],)
 
-    def result(self, state: State) -> Any:
-        """The number of events."""
-        return state[0]
-
     def result_type(self, field_type: DataType | None) -> DataType:
         """A 64-bit integer."""
         return DataType.int64()
@@ -164,10 +164,6 @@ class _OfField(Scalars, frozen=True):
     def initial(self) -> State:
         """No value yet."""
         return (None,)
-
-    def result(self, state: State) -> Any:
-        """The scalar itself."""
-        return state[0]
 
     def result_type(self, field_type: DataType | None) -> DataType:
         """The field's own type."""
@@ -274,6 +270,10 @@ class Mean(_OfField, frozen=True):
         """Sum over number; None without values."""
         return state[0] / state[1] if state[1] else None
 
+    def results(self, columns: Columns) -> list[Any]:
+        """One by one."""
+        return [total / number if number else None for total, number in zip(*columns, strict=True)]
+
     def result_type(self, field_type: DataType | None) -> DataType:
         """A double."""
         self._number(field_type)
@@ -283,9 +283,9 @@ class Mean(_OfField, frozen=True):
         """The sum and the number of values."""
         return [(f"{name}__sum", _total_type(self._number(field_type))), (f"{name}__count", DataType.int64())]
 
-    def partial(self, state: State) -> tuple[Any, ...]:
-        """The state."""
-        return state
+    def partial_columns(self, columns: Columns) -> list[list[Any]]:
+        """The states."""
+        return [list(column) for column in columns]
 
     def merged(self, name: str) -> str:
         """Sum over number, in doubles: Athena would divide integers to an integer."""
@@ -302,9 +302,9 @@ class _Timed(_OfField, frozen=True):
         """Its event time, in epoch milliseconds."""
         return [(f"{name}__at", DataType.int64())]
 
-    def partial(self, state: State) -> tuple[Any, ...]:
-        """The time."""
-        return state[1:]
+    def partial_columns(self, columns: Columns) -> list[list[Any]]:
+        """The times."""
+        return [list(columns[1])]
 
 
 class First(_Timed, frozen=True):

@@ -55,6 +55,14 @@ class Cells(msgspec.Struct, frozen=True):
         """What readers see."""
         return self.answer(self._live(state[0]))
 
+    def results(self, columns: Columns) -> list[Any]:
+        """One by one."""
+        return [self.answer(self._live(cell)) for cell in columns[0]]
+
+    def partial_columns(self, columns: Columns) -> list[list[Any]]:
+        """The bytes."""
+        return [[self._bytes(cell) for cell in columns[0]]]
+
     def stored(self, columns: Columns, rows: Sequence[int]) -> list[list[Any]]:
         """The bytes."""
         cells = (map(column.__getitem__, rows) for column in columns)
@@ -67,10 +75,6 @@ class Cells(msgspec.Struct, frozen=True):
     def partials(self, name: str, field_type: DataType | None) -> list[tuple[str, DataType]]:
         """The bytes, for readers that have this library."""
         return [(f"{name}__sketch", DataType.binary())]
-
-    def partial(self, state: State) -> tuple[Any, ...]:
-        """The bytes."""
-        return (self._bytes(state[0]),)
 
     def merged(self, name: str) -> None:
         """SQL cannot."""

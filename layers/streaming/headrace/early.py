@@ -100,9 +100,7 @@ class RunningEarly:
         rows = self._rows_of.setdefault(window, {})
         row = rows.get(key)
         if row is None:
-            row = rows[key] = self.state.new_row()
-            for column, scalar in zip(self.state.columns, (window.start_ms, *key), strict=False):
-                column[row] = scalar
+            row = rows[key] = self.state.new_row((window.start_ms, *key))
         return row
 
     def _take(self, batch: Batch, pending: list[tuple[int, int]]) -> None:
@@ -135,7 +133,7 @@ class RunningEarly:
     def _closed(self, found: list[tuple[Window, int]]) -> Closed:
         rows = [row for _, row in found]
         keys = [[column[row] for row in rows] for column in self.state.columns[1 : 1 + len(self._key)]]
-        return Closed([window for window, _ in found], keys, self.state.states([(row,) for row in rows]))
+        return Closed([window for window, _ in found], keys, self.state.states(rows))
 
 
 class RunningEarlySessions(RunningSessions):

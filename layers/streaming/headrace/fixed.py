@@ -8,8 +8,8 @@ row merges its panes when it closes. A pane of tumbling or calendar windows is t
                    |-------|
 """
 
-from collections.abc import Callable, Sequence
-from itertools import repeat
+from collections.abc import Callable, Collection, Sequence
+from itertools import compress
 from typing import Any
 
 from headrace.lake import Rows
@@ -79,25 +79,21 @@ class RunningFixed:
         """Records of windows that are all open."""
         rows: list[Any] = list(map(self._rows_of.get, keys))
         if None in rows:
-            self._open(keys, rows)
+            self._open(dict.fromkeys(compress(keys, [row is None for row in rows])))
+            rows = list(map(self._rows_of.__getitem__, keys))
         self.state.add(rows, batch)
 
-    def _open(self, keys: list[PaneKey], rows: list[Any]) -> None:
-        """New rows where there is none."""
-        rows_of, state = self._rows_of, self.state
-        key_columns = state.columns[: 1 + len(self._key)]
-        index = -1
-        for _ in repeat(None, rows.count(None)):
-            index = rows.index(None, index + 1)
-            key = keys[index]
-            row = rows_of.get(key)
-            if row is None:
-                row = rows_of[key] = state.new_row()
-                for column, scalar in zip(key_columns, key, strict=True):
-                    column[row] = scalar
-                self._rows_in.setdefault(key[0], []).append(row)
-            rows[index] = row
-        for pane_ms in self._rows_in.keys() - self._windows.keys():
+    def _open(self, keys: Collection[PaneKey]) -> None:
+        """New rows."""
+        free = self.state.free(len(keys))
+        rows = free[-len(keys) :]
+        del free[-len(keys) :]
+        self._rows_of.update(zip(keys, rows, strict=True))
+        self.state.opened(rows, list(zip(*keys, strict=True)))
+        rows_in = self._rows_in
+        for key, row in zip(keys, rows, strict=True):
+            rows_in.setdefault(key[0], []).append(row)
+        for pane_ms in rows_in.keys() - self._windows.keys():
             self._windows[pane_ms] = self._containing(pane_ms)
 
     def _apply_one_by_one(self, batch: Batch, keys: list[PaneKey]) -> list[LateRecord]:
@@ -137,12 +133,14 @@ class RunningFixed:
     def _closed(self, due: dict[Window, list[int]]) -> Closed:
         windows: list[Window] = []
         groups: list[list[int]] = []
+        rows: list[int] = []
         for window in sorted(due):
-            of_window = self._by_key(due[window]) if self._paned else [[row] for row in due[window]]
-            windows += [window] * len(of_window)
+            of_window = self._by_key(due[window]) if self._paned else []
             groups += of_window
-        keys = [[column[rows[0]] for rows in groups] for column in self.state.columns[1 : 1 + len(self._key)]]
-        return Closed(windows, keys, self.state.states(groups))
+            rows += [of_key[0] for of_key in of_window] if self._paned else due[window]
+            windows += [window] * (len(rows) - len(windows))
+        keys = [[column[row] for row in rows] for column in self.state.columns[1 : 1 + len(self._key)]]
+        return Closed(windows, keys, self.state.merged(groups) if self._paned else self.state.states(rows))
 
     def _by_key(self, rows: list[int]) -> list[list[int]]:
         """The rows of each key, in the order of their panes."""

@@ -45,6 +45,8 @@ class RunningSessions:
         """… or its open sessions, where it has several."""
         self._due: dict[int, list[int]] = {}
         """Slot of time to the sessions whose last event was in it when they were last looked at."""
+        self._started: dict[int, Key] = {}
+        """New rows that the state does not know yet, and their keys."""
         self._newest_ms = -_OVER
         """Newest event time taken in: the last session to close ends with it."""
         self._index(restored.watermark_ms)
@@ -54,27 +56,33 @@ class RunningSessions:
         late_records: list[LateRecord] = []
         first = 0
         rows: list[int | None] = []  # where the records from `first` on belong; None: nowhere
-        row_of, gap_ms = self._row_of.get, self._gap_ms
-        starts_ms, lasts_ms = self._starts_ms, self._lasts_ms
+        row_of, several, gap_ms = self._row_of, self._rows_of, self._gap_ms
+        free = self.state.free(len(batch.times_ms))
+        starts_ms, lasts_ms, started = self._starts_ms, self._lasts_ms, self._started
         surely_open_ms = batch.watermarks_ms[-1] - self._closes_after_ms
         for key, time_ms in zip(self._keys(batch), batch.times_ms, strict=True):
-            row: Any = row_of(key)
-            if (
-                row is not None
-                and (last_ms := lasts_ms[row]) > surely_open_ms
-                and starts_ms[row] <= time_ms <= last_ms + gap_ms
-            ):
-                if time_ms > last_ms:
-                    lasts_ms[row] = time_ms
+            row = row_of.get(key)
+            if row is not None:
+                last_ms = lasts_ms[row]
+                if last_ms > surely_open_ms and starts_ms[row] <= time_ms <= last_ms + gap_ms:
+                    if time_ms > last_ms:
+                        lasts_ms[row] = time_ms
+                    rows.append(row)
+                    continue
+            elif time_ms > surely_open_ms and key not in several:
+                row_of[key] = row = free.pop()
+                starts_ms[row] = lasts_ms[row] = time_ms
+                started[row] = key
                 rows.append(row)
                 continue
             index = first + len(rows)
-            open_rows = self._open(key, batch.watermarks_ms[index])
+            watermark_ms = batch.watermarks_ms[index]
+            open_rows = self._open(key, watermark_ms)
             touched = self._touched(open_rows, time_ms)
             if len(touched) > 1:  # what comes before the merge goes where it belonged until then
                 self._take(batch, first, rows)
                 first, rows = index, []
-            row = self._row_for(key, open_rows, touched, time_ms, batch.watermarks_ms[index])
+            row = self._row_for(key, open_rows, touched, time_ms, watermark_ms)
             if row is None:
                 late_records.append(late(self._table.name, batch, index, [self._alone(time_ms)], self._lateness_ms))
             rows.append(row)
@@ -122,9 +130,22 @@ class RunningSessions:
 
     def _take(self, batch: Batch, first: int, rows: list[Any]) -> None:
         """Into the aggregates; the records from `first` on, without those that belong nowhere."""
-        indices = [first + n for n, row in enumerate(rows) if row is not None]
-        if indices:
-            self.state.add([row for row in rows if row is not None] if None in rows else rows, batch.only(indices))
+        self._report_started()
+        if None in rows or len(rows) < len(batch.times_ms):
+            batch = batch.only([first + n for n, row in enumerate(rows) if row is not None])
+            rows = [row for row in rows if row is not None]
+        if rows:
+            self.state.add(rows, batch)
+
+    def _report_started(self) -> None:
+        started = self._started
+        if started:
+            keys = list(started.values())
+            self.state.opened(list(started), [keys] if len(self._key) == 1 else list(zip(*keys, strict=True)))
+            slot_ms, due, starts_ms = self._slot_ms, self._due, self._starts_ms
+            for row in started:
+                due.setdefault(starts_ms[row] // slot_ms, []).append(row)
+            started.clear()
 
     def _alone(self, time_ms: int) -> Window:
         """The session of one event."""
@@ -156,18 +177,15 @@ class RunningSessions:
         elif time_ms + self._closes_after_ms <= watermark_ms:
             row = None
         else:
-            row = self._started(key, time_ms)
+            row = self._start(key, time_ms)
             open_rows.append(row)
         self._note(key, open_rows)
         return row
 
-    def _started(self, key: Key, time_ms: int) -> int:
-        row = self.state.new_row()
-        parts = (key,) if len(self._key) == 1 else key
-        for column, scalar in zip(self.state.columns, parts, strict=False):
-            column[row] = scalar
+    def _start(self, key: Key, time_ms: int) -> int:
+        row = self.state.free(1).pop()
         self._starts_ms[row] = self._lasts_ms[row] = time_ms
-        self._due.setdefault(time_ms // self._slot_ms, []).append(row)
+        self._started[row] = key
         return row
 
     def _merge(self, row: int, later: int) -> None:
@@ -212,7 +230,7 @@ class RunningSessions:
         gap_ms = self._gap_ms
         windows = [Window(self._starts_ms[row], self._lasts_ms[row] + gap_ms) for row in rows]
         keys = [[column[row] for row in rows] for column in self.state.columns[: len(self._key)]]
-        return Closed(windows, keys, self.state.states([(row,) for row in rows]))
+        return Closed(windows, keys, self.state.states(rows))
 
     def _forget(self, rows: list[int]) -> None:
         columns = [[column[row] for row in rows] for column in self.state.columns[: len(self._key)]]

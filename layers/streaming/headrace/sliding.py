@@ -10,7 +10,7 @@ reaches back to, by two stacks, so that a point is merged about twice however ma
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from headrace.aggregates import Aggregate, State
+from headrace.aggregates import Aggregate, Columns, State
 from headrace.lake import Rows
 from headrace.operators import Batch, LateRecord, Restored
 from headrace.state import OpenRows
@@ -105,9 +105,7 @@ class RunningSliding:
     def _row(self, key: Key, time_ms: int) -> int:
         row = self._points.get(key, _NO_POINTS).get(time_ms)
         if row is None:
-            row = self.state.new_row()
-            for column, scalar in zip(self.state.columns, (time_ms, *key), strict=False):
-                column[row] = scalar
+            row = self.state.new_row((time_ms, *key))
             self._note(Point(key, time_ms), row)
         return row
 
@@ -157,15 +155,17 @@ class RunningSliding:
             windows += [Window(time_ms - self._size_ms, time_ms + 1) for time_ms in due_ms]
             keys += [key] * len(due_ms)
             states += self._merged(aggregates, self._states(key, due_ms), due_ms)
-        key_columns = list(zip(*keys, strict=True))
-        return Closed(windows, key_columns, list(zip(aggregates, zip(*states, strict=True), strict=True)))
+        by_aggregate = [list(zip(*of_one, strict=True)) for of_one in zip(*states, strict=True)]
+        columns: list[Columns] = [[list(column) for column in of_one] for of_one in by_aggregate]
+        return Closed(windows, list(zip(*keys, strict=True)), list(zip(aggregates, columns, strict=True)))
 
     def _states(self, key: Key, due_ms: list[int]) -> list[tuple[int, tuple[State, ...]]]:
         """Times and states of the points that the windows of these times reach back to, ascending."""
         points = self._points[key]
         first_ms = due_ms[0] - self._size_ms
         times_ms = sorted(time_ms for time_ms in points if first_ms <= time_ms <= due_ms[-1])
-        by_aggregate = [states for _, states in self.state.states([(points[time_ms],) for time_ms in times_ms])]
+        by_column = self.state.states([points[time_ms] for time_ms in times_ms])
+        by_aggregate = [list(zip(*columns, strict=True)) for _, columns in by_column]
         return list(zip(times_ms, zip(*by_aggregate, strict=True), strict=True))
 
     def _merged(

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from headrace.aggregates import Aggregate, Columns, State
+from headrace.aggregates import Aggregate, Columns
 from headrace.errors import CheckpointCorrupt, ConfigurationError
 
 _MAX_TEXTS = 5000
@@ -118,13 +118,35 @@ class OpenRows:
         """Of the open rows, ascending."""
         return list(compress(range(len(self._alive)), self._alive))
 
-    def new_row(self) -> int:
-        """Number of a row with initial values; the caller fills in the key."""
-        if not self._free:
-            self._grow(len(self._alive) + max(_GROWTH, len(self._alive) // 4))
-        row = self._free.pop()
-        self._alive[row] = 1
-        self._new.add(row)
+    def free(self, at_least: int) -> list[int]:
+        """Numbers that the caller may take from the end of the list, for rows that he then reports to `opened`.
+
+        Args:
+            at_least: how many there have to be.
+        """
+        if len(self._free) < at_least:
+            self._grow(len(self._alive) + max(at_least, _GROWTH))
+        return self._free
+
+    def opened(self, rows: Sequence[int], keys: Sequence[Sequence[Any]]) -> None:
+        """New rows, taken from the free ones.
+
+        Args:
+            rows: their numbers; every scalar that is not the key's is the initial one, or what the caller set.
+            keys: the scalars of the key, a column each.
+        """
+        self._new.update(rows)
+        alive = self._alive
+        for row in rows:
+            alive[row] = 1
+        for column, scalars in zip(self.columns, keys, strict=False):
+            for row, scalar in zip(rows, scalars, strict=True):
+                column[row] = scalar
+
+    def new_row(self, key: Sequence[Any]) -> int:
+        """One new row, and its number."""
+        row = self.free(1).pop()
+        self.opened((row,), [(scalar,) for scalar in key])
         return row
 
     def add(self, rows: Sequence[int], events: Events) -> None:
@@ -157,12 +179,17 @@ class OpenRows:
         """Note that scalars of these rows were changed by the caller."""
         self._touched.append(rows)
 
-    def states(self, groups: Sequence[Sequence[int]]) -> list[tuple[Aggregate, list[State]]]:
-        """Each aggregate with its states of groups of rows, merged; the rows of a group in the order of their times."""
-        return [
-            (aggregate, [_merged(aggregate, columns, rows) for rows in groups])
-            for aggregate, columns in self.aggregates
-        ]
+    def states(self, rows: Sequence[int]) -> list[tuple[Aggregate, Columns]]:
+        """Each aggregate with the states of these rows, by column."""
+        return [(each, [[column[row] for row in rows] for column in columns]) for each, columns in self.aggregates]
+
+    def merged(self, groups: Sequence[Sequence[int]]) -> list[tuple[Aggregate, Columns]]:
+        """Each aggregate with the merged states of groups of rows, by column; a group is in the order of time."""
+        found: list[tuple[Aggregate, Columns]] = []
+        for aggregate, columns in self.aggregates:
+            states = [reduce(aggregate.merge, [_state(columns, row) for row in rows]) for rows in groups]
+            found.append((aggregate, [list(column) for column in zip(*states, strict=True)]))
+        return found
 
     def release(self, rows: Collection[int]) -> None:
         """Forget closed rows; their numbers become free."""
@@ -273,10 +300,6 @@ def _column(int64: bool) -> MutableSequence[Any]:
     # Not only for their size: integers of their own, left behind by each batch all over the memory in which the next
     # ones are decoded, were measured to double the time of decoding.
     return array("q") if int64 else []
-
-
-def _merged(aggregate: Aggregate, columns: Columns, rows: Sequence[int]) -> State:
-    return reduce(aggregate.merge, [_state(columns, row) for row in rows])
 
 
 def _state(columns: Columns, row: int) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ import msgspec
 from arro3.core import DataType, Field
 
 from headrace import lake
-from headrace.aggregates import Aggregate, State, merge_rule
+from headrace.aggregates import Aggregate, Columns, merge_rule
 from headrace.errors import ConfigurationError
 from headrace.lake import LakeTable, Rows
 from headrace.operators import Batch, LateRecord
@@ -89,8 +89,8 @@ class Closed(msgspec.Struct):
     windows: list[Window]
     keys: Sequence[Sequence[Any]]
     """The fields of the key, a column each."""
-    states: Sequence[tuple[Aggregate, Sequence[State]]]
-    """Each aggregate with its states."""
+    states: Sequence[tuple[Aggregate, Columns]]
+    """Each aggregate with its states, by column."""
     revisions: list[tuple[int, bool]] = []
     """Of early results: number of the revision, and whether it takes back what was given out."""
 
@@ -114,7 +114,9 @@ class Table:
         keys, columns = _key_fields(schema, declared.key), self._columns(declared.aggregates, schema)
         fields = (*bounds, *keys, *columns)
         by_key = [field.name for field in (*bounds, *keys)]
-        merge = merge_rule(by_key, declared.aggregates) if self._partial else None
+        # Not all of these windows can be merged, nor what the best keys of one partition leave out: readers say so.
+        which = {"window": type(declared.window).__name__, "top": msgspec.to_builtins(declared.top)}
+        merge = merge_rule(by_key, declared.aggregates) | which if self._partial else None
         self._final = LakeTable(self.name, (*fields, *_PLACE_FIELDS), declared.complete, merge)
         early = (*fields, *_REVISION_FIELDS, *_PLACE_FIELDS)
         self._early = LakeTable(f"{self.name}{EARLY}", early, declared.complete)
@@ -147,7 +149,7 @@ class Table:
     def _best(self, closed: Closed, top: Top) -> Closed:
         """The best keys of each window, the best one first."""
         aggregate, states = closed.states[self._top_by]
-        results = [aggregate.result(state) for state in states]
+        results = aggregate.results(states)
         by_window: dict[Window, list[int]] = {}
         for index in sorted(range(len(results)), key=lambda i: [_orderly(column[i]) for column in closed.keys]):
             by_window.setdefault(closed.windows[index], []).append(index)
@@ -157,7 +159,7 @@ class Table:
         return Closed(
             [closed.windows[i] for i in kept],
             [[column[i] for i in kept] for column in closed.keys],
-            [(each, [state[i] for i in kept]) for each, state in closed.states],
+            [(each, [[column[i] for i in kept] for column in columns]) for each, columns in closed.states],
         )
 
     def _add(self, table: LakeTable, closed: Closed, more: list[list[Any]]) -> None:
@@ -176,10 +178,10 @@ class Table:
 
     def _results(self, closed: Closed) -> list[list[Any]]:
         results = []
-        for aggregate, states in closed.states:
-            results.append([aggregate.result(state) for state in states])
+        for aggregate, columns in closed.states:
+            results.append(aggregate.results(columns))
             if self._partial:
-                results += [list(column) for column in zip(*map(aggregate.partial, states), strict=True)]
+                results += aggregate.partial_columns(columns)
         return results
 
 

@@ -103,7 +103,7 @@ class TestReading:
         counted = contents(mixed, "landing/clicks", files)
         assert counted == (
             *("landing/clicks", 3, 5, sum(len(mixed.read(file.key)) for file in files)),
-            *("2024-03-13T12", "2024-03-13T13"),
+            *("2024-03-13T12", "2024-03-13T13", "complete"),
         )
 
     def test_the_last_part_of_a_name_is_enough_if_it_is_one_tables(self, mixed):

@@ -153,7 +153,9 @@ class Damage(NamedTuple):
 
 NEW = "headrace generation new"
 DAMAGES = [
-    Damage("snapshot gone", lambda w: lose(w, victim(w).state_keys[0]), ObjectMissing, f"restore it.*{NEW}", large=True),
+    Damage(
+        "snapshot gone", lambda w: lose(w, victim(w).state_keys[0]), ObjectMissing, f"restore it.*{NEW}", large=True
+    ),
     Damage(
         "snapshot truncated",
         lambda w: overwrite(w, victim(w).state_keys[0], truncate),

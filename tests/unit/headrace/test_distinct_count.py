@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from aggregating import result_of, state_of, stored
+from aggregating import partial_of, result_of, state_of, stored
 from arro3.core import DataType, Field
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -87,13 +87,13 @@ def test_forty_partitions_merged_are_the_whole():
     parts = [state_of(USERS, enumerate(values[start : start + 1000])) for start in range(0, 40_000, 1000)]
     merged = USERS.initial()
     for part in parts:
-        merged = USERS.merge(merged, USERS.partial(part))  # the bytes of a partial row are a state
+        merged = USERS.merge(merged, partial_of(USERS, part))  # the bytes of a partial row are a state
     assert stored(USERS, merged) == stored(USERS, state_of(USERS, enumerate(values)))
 
 
 @pytest.mark.parametrize("number", [0, 1, 511, 512, 20_000])
 def test_a_window_is_bounded(number):
-    (state,) = USERS.partial(state_of(USERS, enumerate(range(number))))
+    (state,) = partial_of(USERS, state_of(USERS, enumerate(range(number))))
     assert len(state) == min(8 * number, 4096)
 
 

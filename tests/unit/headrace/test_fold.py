@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from aggregating import result_of, state_of, stored
+from aggregating import partial_of, result_of, state_of, stored
 from arro3.core import DataType
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -132,7 +132,7 @@ def test_a_turn_restores_only_what_its_events_touch():
 def test_partial_rows_carry_the_state():
     assert JOURNEY.partials("path", DataType.string()) == [("path__sketch", DataType.binary())]
     assert JOURNEY.merged("path") is None
-    (partial,) = JOURNEY.partial(state_of(JOURNEY, [(5, "a")]))
+    (partial,) = partial_of(JOURNEY, state_of(JOURNEY, [(5, "a")]))
     assert JOURNEY.result(JOURNEY.merge((partial,), state_of(JOURNEY, [(6, "b")]))) == "a > b"
 
 

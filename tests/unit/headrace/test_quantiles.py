@@ -5,7 +5,7 @@ import random
 import statistics
 
 import pytest
-from aggregating import result_of, state_of, stored
+from aggregating import partial_of, result_of, state_of, stored
 from arro3.core import DataType, Field
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,7 +113,7 @@ def test_too_many_buckets_become_half_as_many_whatever_the_order(values, bits):
     whole = state_of(P95, enumerate(values))
     assert whole[0].bits == bits
     assert len(whole[0].counts) <= MAX_BUCKETS
-    assert len(P95.partial(whole)[0]) < 3 * MAX_BUCKETS
+    assert len(partial_of(P95, whole)[0]) < 3 * MAX_BUCKETS
     for _ in range(3):
         shuffled = chance.sample(values, len(values))
         parts = [state_of(P95, enumerate(shuffled[start::3]), cuts=[500, 1500]) for start in range(3)]
@@ -129,7 +129,7 @@ def test_quantiles_stay_within_their_error_after_merging_many_partitions():
     values = [log_normal(chance) for _ in range(20_000)]
     merged = ALL_OF_THEM.initial()
     for start in range(0, 20_000, 500):
-        part = ALL_OF_THEM.partial(state_of(ALL_OF_THEM, enumerate(values[start : start + 500])))
+        part = partial_of(ALL_OF_THEM, state_of(ALL_OF_THEM, enumerate(values[start : start + 500])))
         merged = ALL_OF_THEM.merge(merged, part)
     assert ALL_OF_THEM.result(merged) == result_of(ALL_OF_THEM, *values)
     assert ALL_OF_THEM.result(merged)["p50"] == pytest.approx(statistics.median(values), rel=1 / 128)

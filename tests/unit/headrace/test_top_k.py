@@ -5,7 +5,7 @@ import random
 from collections import Counter
 
 import pytest
-from aggregating import result_of, state_of, stored
+from aggregating import partial_of, result_of, state_of, stored
 from arro3.core import DataType, Field
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -100,7 +100,7 @@ def test_the_best_of_skewed_values_are_found_among_many(parts):
     assert len(set(values)) > 5000
     merged = aggregate.initial()
     for part in range(parts):
-        merged = aggregate.merge(merged, aggregate.partial(state_of(aggregate, enumerate(values[part::parts]))))
+        merged = aggregate.merge(merged, partial_of(aggregate, state_of(aggregate, enumerate(values[part::parts]))))
     assert_within_the_error(aggregate, merged, values)
     assert [value for value, _ in pairs(aggregate.result(merged))] == [v for v, _ in Counter(values).most_common(10)]
 
