@@ -1,21 +1,34 @@
-"""Two contestants on the same batches, turn by turn, each in a process of its own.
+"""Two contestants on the same input, turn by turn, each in a process of its own; both must write the same rows.
 
-Batches follow one another, so windows and sessions of the ones before are open: the first `WARM_UP` are not
-counted. Afterwards both must have written the same rows.
+`Contest`: a turn is a batch. Batches follow one another, so windows and sessions of the ones before are open: the first
+`WARM_UP` are not counted.
+
+`RunContest`: a turn is a run over all batches, in fresh processes, and the end of the input closes what is open: for
+counterparts that have no notion of a batch that is over.
 """
 
 import contextlib
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from measurement import Measurement, Target
+import peer_interpreter
+from measurement import Measurement, Published, Target
 
 WORKER = Path(__file__).with_name("worker.py")
 WARM_UP = 6
 """Batches until about as many sessions are closed by a batch as are opened."""
+MOST_RUNS = 3
+"""A run is as long as ten batches."""
+PEERS = {"bytewax", "quix"}
+"""Contestants that have an environment of their own."""
+
+Answer = dict[str, Any]
+Turn = tuple[Answer, Answer]
+"""Ours and theirs."""
 
 
 class Contest(NamedTuple):
@@ -26,6 +39,8 @@ class Contest(NamedTuple):
     input: str
     partitions: int
     target: Target | None = None
+    warm_up: int = WARM_UP
+    published: Published | None = None
 
     @property
     def name(self) -> str:
@@ -39,25 +54,51 @@ class Contest(NamedTuple):
         Raises:
             SystemExit: they did not write the same rows, so the figures would mean nothing.
         """
-        ours, theirs = (Worker(who, self.input, self.partitions) for who in (self.function, self.counterpart))
+        ours, theirs = self._workers()
         with ours, theirs:
-            answers = [(ours.ask(f"batch {n}"), theirs.ask(f"batch {n}")) for n in range(WARM_UP + repeats)]
+            turns = [(ours.ask(f"batch {n}"), theirs.ask(f"batch {n}")) for n in range(self.warm_up + repeats)]
             rows = self._same_rows(ours.ask("rows"), theirs.ask("rows"))
-        counted = answers[WARM_UP:]
+        return self._measurement(turns[self.warm_up :], rows)
+
+    def _workers(self) -> tuple["Worker", "Worker"]:
+        ours, theirs = (Worker(who, self.input, self.partitions) for who in (self.function, self.counterpart))
+        return ours, theirs
+
+    def _measurement(self, turns: Sequence[Turn], rows: dict[str, int]) -> Measurement:
         return Measurement(
             self.name,
             "records per CPU second",
-            [_speed(mine) for mine, _ in counted],
+            [_speed(mine) for mine, _ in turns],
             self.counterpart,
-            [_speed(other) for _, other in counted],
+            [_speed(other) for _, other in turns],
             self.target,
-            {"event_bytes": answers[-1][0]["event_bytes"], "rows_equal": rows},
+            {"event_bytes": turns[-1][0].get("event_bytes"), "rows_equal": rows},
+            self.published,
         )
 
-    def _same_rows(self, ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, int]:
+    def _same_rows(self, ours: Answer, theirs: Answer) -> dict[str, int]:
         if ours != theirs or not ours:
             raise SystemExit(f"{self.name}: {self.counterpart} wrote other rows: {theirs} against our {ours}")
         return {table: number for table, (number, _) in ours.items()}
+
+
+class RunContest(Contest):
+    """The same, over whole runs."""
+
+    def measure(self, repeats: int) -> Measurement:
+        """Let both run over as many batches as a contest of turns would have had, up to `MOST_RUNS` times.
+
+        Raises:
+            SystemExit: they did not write the same rows.
+        """
+        turns, rows = [], {}
+        for _ in range(min(repeats, MOST_RUNS)):
+            ours, theirs = self._workers()
+            with ours, theirs:
+                command = f"run {self.warm_up + MOST_RUNS}"
+                turns.append((ours.ask(command), theirs.ask(command)))
+                rows = self._same_rows(ours.ask("rows"), theirs.ask("rows"))
+        return self._measurement(turns, rows)
 
 
 class Worker:
@@ -65,8 +106,9 @@ class Worker:
 
     def __init__(self, contestant: str, input_name: str, partitions: int) -> None:
         self._contestant = contestant
+        python = peer_interpreter.python() if contestant in PEERS else sys.executable
         self._process = subprocess.Popen(
-            [sys.executable, WORKER, contestant, input_name, str(partitions)],
+            [python, WORKER, contestant, input_name, str(partitions)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -94,5 +136,5 @@ class Worker:
         self._process.communicate(timeout=60)
 
 
-def _speed(answer: dict[str, float]) -> float:
-    return answer["records"] / answer["cpu_s"]
+def _speed(answer: Answer) -> float:
+    return float(answer["records"] / answer["cpu_s"])

@@ -5,11 +5,13 @@ order by up to 20 s. Two fifths of the 20,000 users are seen in each, so session
 """
 
 import base64
+import io
 import json
 import random
 import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 RECORDS = 10_000
@@ -25,6 +27,8 @@ STATUSES = [200] * 16 + [304, 404, 404, 500]
 NOON_MS = 1_710_331_200_000
 """2024-03-13T12:00:00Z."""
 
+AVSC = Path(__file__).resolve().parents[2] / "functions" / "schemas" / "clicks.avsc"
+
 # As in AWS's own sample event for MSK.
 HEADERS = [{"headerKey": list(b"headerValue")}]
 
@@ -34,15 +38,31 @@ Payload = tuple[bytes, bytes]
 
 def clicks(number: int, partitions: int) -> str:
     """The JSON text of a batch of clicks."""
-    return _event("clicks", number, partitions, _click)
+    return event("clicks", number, partitions, _click)
+
+
+def avro_clicks(number: int, partitions: int) -> str:
+    """The same clicks, their values in Avro: bare, as functions/schemas/clicks.avsc declares them."""
+    import fastavro  # noqa: PLC0415 - only this input needs it
+
+    schema = fastavro.schema.load_schema(AVSC)
+
+    def payload(chance: random.Random, index: int, time_ms: int) -> Payload:
+        key, click = _click(chance, index, time_ms)
+        value = io.BytesIO()
+        fastavro.schemaless_writer(value, schema, json.loads(click))
+        return key, value.getvalue()
+
+    return event("clicks", number, partitions, payload)
 
 
 def log_lines(number: int, partitions: int) -> str:
     """The JSON text of a batch of log lines: half of them JSON, half in the combined access log format."""
-    return _event("logs", number, partitions, _log_line)
+    return event("logs", number, partitions, _log_line)
 
 
-def _event(topic: str, number: int, partitions: int, payload: Callable[[random.Random, int, int], Payload]) -> str:
+def event(topic: str, number: int, partitions: int, payload: Callable[[random.Random, int, int], Payload]) -> str:
+    """The JSON text of a batch: `payload` makes a record of its chance, its index and its time."""
     chance = random.Random(f"{topic} {number}")
     records: dict[str, list[dict[str, Any]]] = {}
     for index in range(RECORDS):
@@ -78,9 +98,9 @@ def _click(chance: random.Random, _index: int, time_ms: int) -> Payload:
         "referrer": "https://www.example.com/search?q=",
         "platform": chance.choice(["ios", "android", "web"]),
     }
-    missing = CLICK_BYTES - len(_compact(click))
+    missing = CLICK_BYTES - len(compact(click))
     click["referrer"] += f"{chance.getrandbits(256):064x}"[:missing]
-    return user.encode(), _compact(click)
+    return user.encode(), compact(click)
 
 
 def _log_line(chance: random.Random, index: int, time_ms: int) -> Payload:
@@ -103,8 +123,8 @@ def _log_line(chance: random.Random, index: int, time_ms: int) -> Payload:
         "host": host,
         "path": path,
     }
-    return service.encode(), _compact(line)
+    return service.encode(), compact(line)
 
 
-def _compact(value: Any) -> bytes:
+def compact(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()

@@ -13,6 +13,8 @@ class Target(NamedTuple):
     """`ratio` or `ours_value`."""
     at_least: float = -math.inf
     below: float = math.inf
+    informative: bool = False
+    """Shown and not judged: an absolute figure is for a quiet machine."""
 
     def met_by(self, value: float) -> bool:
         """Whether the value is good enough."""
@@ -24,7 +26,17 @@ class Target(NamedTuple):
         return f"< {self.below:g}" if self.below < math.inf else f">= {self.at_least:g}"
 
     def __str__(self) -> str:
-        return f"{self.field} {self.limit}"
+        return f"{self.field} {self.limit}{' on a quiet machine' if self.informative else ''}"
+
+
+class Published(NamedTuple):
+    """What others measured elsewhere: shown beside ours, never judged."""
+
+    value: float
+    by: str
+    source: str
+    differs: str
+    """What is not the same."""
 
 
 class Measurement(NamedTuple):
@@ -39,6 +51,7 @@ class Measurement(NamedTuple):
     target: Target | None = None
     details: Mapping[str, Any] | None = None
     """Whatever else the reader should know."""
+    published: Published | None = None
 
     @property
     def ours_value(self) -> float:
@@ -66,6 +79,11 @@ class Measurement(NamedTuple):
         return self.target is None or self.target.met_by(self._judged)
 
     @property
+    def failed(self) -> bool:
+        """Whether a target that is judged is missed."""
+        return not self.met and not (self.target and self.target.informative)
+
+    @property
     def _judged(self) -> float:
         assert self.target
         value = getattr(self, self.target.field)
@@ -85,6 +103,7 @@ class Measurement(NamedTuple):
             "repeats": len(self.ours),
             "target": str(self.target) if self.target else None,
             "met": self.met,
+            **({"published": self.published._asdict()} if self.published else {}),
             **(self.details or {}),
         }
 
@@ -99,7 +118,7 @@ class Measurement(NamedTuple):
 
 def table(measurements: Sequence[Measurement]) -> str:
     """All measurements for a person, aligned."""
-    head = ("measurement", "ours", "counterpart", "ratio", "unit", "target")
+    head = ("measurement", "ours", "counterpart", "ratio", "unit", "target", "published")
     lines = [head, *map(_cells, measurements)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
@@ -108,5 +127,7 @@ def table(measurements: Sequence[Measurement]) -> str:
 def _cells(m: Measurement) -> tuple[str, ...]:
     counterpart = f"{m.counterpart_value:,.0f} {m.counterpart_name}" if m.counterpart_value else ""
     ratio = f"{m.ratio:.2f}" if m.ratio else ""
-    verdict = f"{m.target}: {'met' if m.met else 'MISSED'}" if m.target else ""
-    return m.name, f"{m.ours_value:,.0f}", counterpart, ratio, m.unit, verdict
+    missed = "MISSED" if m.failed else "not met"
+    verdict = f"{m.target}: {'met' if m.met else missed}" if m.target else ""
+    published = f"{m.published.value:,.0f} {m.published.by}" if m.published else ""
+    return m.name, f"{m.ours_value:,.0f}", counterpart, ratio, m.unit, verdict, published

@@ -4,10 +4,15 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import msgspec
+from inputs import AVSC
+
+from headrace.topology import Topology
 
 FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
 ENVIRONMENT = {
@@ -30,20 +35,46 @@ class Handler:
     One decorator is left out: stores in memory mean a dry run, which prints every row.
     """
 
-    def __init__(self, function: str) -> None:
+    def __init__(self, function: str, change: Callable[[Topology], Topology] | None = None) -> None:
+        """Import the handler.
+
+        Args:
+            function: its package.
+            change: what is computed instead of the function's own topology.
+        """
         os.environ.update(ENVIRONMENT)
         if str(FUNCTIONS) not in sys.path:
             sys.path.insert(0, str(FUNCTIONS))
-        app = importlib.import_module(f"{function}.app")
-        undecorated = inspect.unwrap(app.lambda_handler)
-        self._handler = app.logger.inject_lambda_context(app.metrics.log_metrics(undecorated))
-        self._outbox = importlib.import_module("stores").outbox(app.settings)
+        self._app = importlib.import_module(f"{function}.app")
+        if change:
+            self._app.TOPOLOGY = change(self._app.TOPOLOGY)
+        undecorated = inspect.unwrap(self._app.lambda_handler)
+        self._handler = self._app.logger.inject_lambda_context(self._app.metrics.log_metrics(undecorated))
+        stores = importlib.import_module("stores")
+        self._outbox = stores.outbox(self._app.settings)
+        self._checkpoints = stores.checkpoint_store(self._app.settings)
 
     def handle(self, event: dict[str, Any]) -> None:
         """Process one event until everything is published."""
         self._handler(event, CONTEXT)
 
+    def run(self, events: Iterable[dict[str, Any]]) -> None:
+        """Process all events, then close what is open by a tick, as the sweeper does when nothing comes any more."""
+        for event in events:
+            self.handle(event)
+        for checkpoint in self._checkpoints.checkpoints(self._app.settings.application):
+            self._app.pipeline.tick(checkpoint)
+
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Table and content of every published file."""
         for key in self._outbox.keys("lake/"):
             yield "/".join(key.split("/")[2:-3]), self._outbox.read(key)
+
+
+def reading_avro(topology: Topology) -> Topology:
+    """The same over Avro payloads."""
+    from headrace import schema  # noqa: PLC0415 - with fastavro, only here
+    from headrace.avro import AvroCodec  # noqa: PLC0415
+
+    codec = AvroCodec(topology.codec.schema, schema.load(AVSC))
+    return msgspec.structs.replace(topology, codec=codec)

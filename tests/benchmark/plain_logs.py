@@ -22,9 +22,9 @@ FIRST_ERROR_STATUS = 500
 
 WINDOW = [("window_start", TIMESTAMP), ("window_end", TIMESTAMP), ("service", pa.string())]
 SEVERITY_MINUTES = pa.schema([*WINDOW, ("severity", pa.string()), ("events", pa.int64()), *PLACE])
-SERVICE_MINUTES = pa.schema(
-    [*WINDOW, ("events", pa.int64()), ("errors", pa.int64()), ("error_ratio", pa.float64()), *PLACE]
-)
+# What a mean over several partitions is merged from are columns, too.
+MEAN = [("error_ratio", pa.float64()), ("error_ratio__sum", pa.int64()), ("error_ratio__count", pa.int64())]
+SERVICE_MINUTES = pa.schema([*WINDOW, ("events", pa.int64()), ("errors", pa.int64()), *MEAN, *PLACE])
 
 Counts = dict[int, dict[tuple[str, ...], list[int]]]
 """Window start to key to numbers."""
@@ -56,7 +56,7 @@ class PartitionLogs:
     def closed_services(self) -> list[tuple[Any, ...]]:
         """Rows of the services' windows that are over."""
         return [
-            (*row, events, errors, errors / events, *self._place)
+            (*row, events, errors, errors / events, errors, events, *self._place)
             for row, (events, errors) in self._closed(self._services)
         ]
 

@@ -23,8 +23,9 @@ LIBRARY = ROOT / "layers" / "streaming" / "headrace"
 RINGS = {
     0: {"errors", "records"},
     1: {
-        *("aggregates", "cells", "checksum", "codec", "distinct_count", "event", "event_time", "fold", "json_object"),
-        *("lake", "ledger", "log_fields", "logs", "quantiles", "schema", "state", "top_k", "watermark", "windows"),
+        *("aggregates", "avro", "cells", "checksum", "codec", "distinct_count", "event", "event_time", "fold"),
+        *("json_object", "lake", "ledger", "log_fields", "logs", "quantiles", "schema", "state", "top_k"),
+        *("watermark", "windows"),
     },
     2: {
         *("checkpoint", "early", "fixed", "operators", "outbox", "sessions", "sliding", "topology", "warm"),
@@ -37,7 +38,7 @@ EDGE = {"settings"}
 PLACED = {*RINGS[0], *RINGS[1], *RINGS[2], *RINGS[3], *ADAPTERS, *EDGE}
 
 SDKS = {"aws_msk_iam_sasl_signer", "boto3", "botocore", "confluent_kafka", "obstore", "s3transfer"}
-ROW_FORMATS = {"arro3", "msgspec"}
+ROW_FORMATS = {"arro3", "fastavro", "msgspec"}
 """What a module outside the adapters needs that Python does not have."""
 IMPURE = {
     *("asyncio", "ctypes", "fcntl", "glob", "http", "locale", "logging", "multiprocessing", "os", "platform", "random"),

@@ -1,0 +1,62 @@
+"""Small runs of the benchmark's contests: both sides write the same rows, or nothing is measured."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RUN = Path(__file__).resolve().parents[2] / "benchmark" / "run.py"
+
+
+@pytest.fixture
+def contest(monkeypatch):
+    monkeypatch.syspath_prepend(RUN.parent)
+    return importlib.import_module("contest")
+
+
+def run(*arguments):
+    return subprocess.run([sys.executable, RUN, *arguments], capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_parts_are_chosen_by_a_word_of_their_name():
+    listed = run("--list", "--only", "q11", "--only", "1,000 sessions").stdout.splitlines()
+    assert listed == ["nexmark q11, 1 partition, against q11 by orjson+dicts", "state, 1,000 sessions open"]
+
+
+def test_a_word_that_is_in_no_name_is_refused():
+    refused = run("--only", "nothing")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "--only nothing: no part is called so" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("function", "counterpart", "input_name", "warm_up", "tables"),
+    [
+        ("clickstream", "orjson+dicts", "clicks", 6, {"page_minutes", "sessions"}),
+        ("logs", "json+re", "logs", 2, {"severity_minutes", "service_minutes"}),
+        ("landing", "json+pyarrow", "clicks", 0, {"clicks"}),
+    ],
+)
+def test_both_sides_write_the_same_rows(contest, function, counterpart, input_name, warm_up, tables):
+    """Else there is no measurement. Sessions close after six batches, minutes after two."""
+    measured = contest.Contest(function, counterpart, input_name, 1, warm_up=warm_up).measure(1)
+    assert set(measured.details["rows_equal"]) == tables
+    assert measured.ours_value > 0
+
+
+def test_other_rows_are_no_measurement(contest):
+    with pytest.raises(SystemExit, match="wrote other rows"):
+        contest.Contest("landing", "orjson+dicts", "clicks", 1, warm_up=1).measure(1)
+
+
+def test_the_cost_of_a_commit_is_told_apart_warm_cold_and_worst():
+    done = run("--quick", "--only", "state, 1,000 sessions")
+    lines = list(map(json.loads, done.stdout.splitlines()))
+    names = [line["name"].removeprefix("state, 1,000 sessions open, ") for line in lines]
+    assert names == ["warm batch", "mean batch", "worst batch", "cold batch", "cold load", "written by a commit"]
+    written = lines[-1]
+    assert written["ours_value"] > 50_000, "1,000 sessions of some 75 bytes are touched by every batch"
+    assert written["worst"] >= written["mean"]

@@ -1,0 +1,231 @@
+"""Avro payloads: what is read, what is poison and why; which schemas a reader can have."""
+
+import io
+import json
+import subprocess
+import sys
+
+import fastavro
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from headrace import schema
+from headrace.avro import AvroCodec
+from headrace.errors import SchemaError
+from headrace.records import Record
+
+MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
+MICROS = {"type": "long", "logicalType": "timestamp-micros"}
+COLOUR = {"type": "enum", "name": "Colour", "symbols": ["red", "green"]}
+TYPES = {
+    "user": "string",
+    "count": "int",
+    "at": MILLIS,
+    "seen": ["null", MICROS],
+    "day": ["null", {"type": "int", "logicalType": "date"}],
+    "score": ["null", "double"],
+    "small": ["null", "float"],
+    "flag": ["null", "boolean"],
+    "blob": ["null", "bytes"],
+    "tags": ["null", {"type": "array", "items": "string"}],
+    "colour": ["null", COLOUR],
+}
+VALUES = {
+    "user": st.text(),
+    "count": st.integers(-(2**31), 2**31 - 1),
+    "at": st.integers(-62_135_596_800_000, 253_402_300_799_999),
+    "seen": st.none() | st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999),
+    "day": st.none() | st.integers(-719_162, 2_932_896),
+    "score": st.none() | st.floats(allow_nan=False),
+    "small": st.none() | st.floats(width=32, allow_nan=False, allow_infinity=False),
+    "flag": st.none() | st.booleans(),
+    "blob": st.none() | st.binary(),
+    "tags": st.none() | st.lists(st.text()),
+    "colour": st.none() | st.sampled_from(COLOUR["symbols"]),
+}
+LEAST = dict.fromkeys(TYPES) | {"user": "ann", "count": 1, "at": 0}
+
+
+def record_schema(**types):
+    fields = [{"name": name, "type": declared} for name, declared in types.items()]
+    return schema.parse(json.dumps({"type": "record", "name": "Visit", "fields": fields}))
+
+
+VISIT = record_schema(**TYPES)
+CODEC = AvroCodec(VISIT, VISIT)
+
+
+def encoded(fields, **types):
+    """Written by fastavro itself from the schema as a producer has it; times are numbers already."""
+    definition = [{"name": name, "type": raw(declared)} for name, declared in (types or TYPES).items()]
+    stream = io.BytesIO()
+    fastavro.schemaless_writer(stream, {"type": "record", "name": "Visit", "fields": definition}, fields)
+    return stream.getvalue()
+
+
+def raw(declared):
+    if isinstance(declared, list):
+        return [raw(branch) for branch in declared]
+    return declared["type"] if isinstance(declared, dict) and "logicalType" in declared else declared
+
+
+def decoded(payload, codec=CODEC):
+    """A row as a dict, or the poison's reason and detail."""
+    result = codec.decode([Record("visits", 0, 7, value=payload)])
+    assert len(result.records) == len(result.values) == 1 - len(result.poison)
+    if result.poison:
+        ((record, poison),) = result.poison
+        assert (record.offset, record.value) == (7, payload)
+        return poison.reason, poison.detail
+    (value,) = result.values
+    return {field.name: getattr(value, field.name) for field in codec.schema.fields}
+
+
+@settings(max_examples=200)
+@given(st.fixed_dictionaries(VALUES))
+def test_what_fastavro_wrote_comes_back(fields):
+    assert decoded(encoded(fields)) == fields
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason", "detail"),
+    [
+        (None, "tombstone", "no value"),
+        (b"", "empty", "no bytes"),
+        (encoded(LEAST)[:-1], "invalid_avro", "EOFError"),
+        (encoded(LEAST) + b"\0\0", "invalid_avro", "2 byte(s) after the record"),
+        (b'{"user": "ann", "count": 1, "at": 0}', "invalid_avro", ""),
+        (b"\0\0\0\0\7" + encoded(LEAST), "invalid_avro", ""),
+        (b"\x06ann\2\0" + b"\x63" * 8, "invalid_avro", "IndexError"),
+        (b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\1ann", "invalid_avro", ""),
+        (b"\x04\xff\xfe\2\0" + b"\0" * 8, "not_utf8", "utf-8"),
+        (encoded(LEAST | {"count": 2**31}, **TYPES | {"count": "long"}), "invalid_field", "`$.count`"),
+        (encoded(LEAST | {"at": 253_402_300_800_000}), "invalid_field", "`$.at`"),
+        (encoded(LEAST | {"day": 2_932_897}), "invalid_field", "`$.day`"),
+    ],
+    ids=[
+        "tombstone",
+        "empty",
+        "cut short",
+        "too long",
+        "JSON",
+        "framed by a registry",
+        "union branch that is not there",
+        "text of negative length",
+        "not UTF-8",
+        "beyond 32 bits",
+        "year 10000",
+        "date in year 10000",
+    ],
+)
+def test_what_is_no_record_of_the_schema_is_poison_with_the_reason(payload, reason, detail):
+    found, why = decoded(payload)
+    assert found == reason
+    assert detail in why
+
+
+@settings(max_examples=500)
+@given(st.binary(max_size=60))
+@example(b"\x02a\x02\x02\x00\x00\x00\x00\x00\x00\x02\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01")
+def test_any_bytes_are_a_row_or_poison(payload):
+    """Nothing is raised, nothing takes long: an array's claimed length is not believed."""
+    outcome = decoded(payload)
+    assert isinstance(outcome, dict) or outcome[0] in {"empty", "invalid_avro", "invalid_field", "not_utf8"}
+
+
+@settings(max_examples=200)
+@given(st.data(), st.fixed_dictionaries(VALUES))
+def test_a_record_cut_short_anywhere_is_poison(data, fields):
+    payload = encoded(fields)
+    reason, _ = decoded(payload[: data.draw(st.integers(0, len(payload) - 1))])
+    assert reason in {"empty", "invalid_avro"}
+
+
+def test_the_bad_ones_of_a_batch_are_told_apart_in_offset_order():
+    good, bad_bytes, bad_field = encoded(LEAST), b"\xff", encoded(LEAST | {"at": 253_402_300_800_000})
+    payloads = [good, bad_field, good, bad_bytes, None, good]
+    result = CODEC.decode([Record("visits", 0, n, value=payload) for n, payload in enumerate(payloads)])
+    assert [record.offset for record in result.records] == [0, 2, 5]
+    assert [value.user for value in result.values] == ["ann"] * 3
+    reasons = [(record.offset, poison.reason) for record, poison in result.poison]
+    assert reasons == [(1, "invalid_field"), (3, "invalid_avro"), (4, "tombstone")]
+
+
+def test_fields_that_the_writer_has_not_get_their_defaults_and_others_are_dropped():
+    reader = schema.parse(
+        json.dumps(
+            {
+                "type": "record",
+                "name": "Visit",
+                "fields": [
+                    {"name": "user", "type": "string"},
+                    {"name": "kind", "type": "string", "default": "view"},
+                    {"name": "mark", "type": "bytes", "default": "\u00ff"},
+                    {"name": "note", "type": ["null", "string"]},
+                ],
+            }
+        )
+    )
+    row = decoded(encoded(LEAST), AvroCodec(reader, VISIT))
+    assert row == {"user": "ann", "kind": "view", "mark": b"\xff", "note": None}
+
+
+def test_null_where_the_reader_needs_a_value_is_that_records_fault():
+    codec = AvroCodec(record_schema(score="double"), VISIT)
+    assert decoded(encoded(LEAST | {"score": 1.5}), codec) == {"score": 1.5}
+    assert decoded(encoded(LEAST), codec) == ("invalid_field", "Expected `float`, got `null` - at `$.score`")
+
+
+def test_a_symbol_that_the_reader_does_not_know_is_that_records_fault():
+    codec = AvroCodec(record_schema(colour=COLOUR | {"symbols": ["red"]}), VISIT)
+    assert decoded(encoded(LEAST | {"colour": "red"}), codec) == {"colour": "red"}
+    assert decoded(encoded(LEAST | {"colour": "green"}), codec)[0] == "invalid_field"
+
+
+@pytest.mark.parametrize(
+    ("written", "wanted", "value", "read"),
+    [("int", "long", 7, 7), ("int", "double", 7, 7.0), ("long", "float", 7, 7.0), ("float", "double", 1.5, 1.5)],
+)
+def test_numbers_are_read_as_wider_ones(written, wanted, value, read):
+    codec = AvroCodec(record_schema(n=wanted), record_schema(n=written))
+    row = decoded(encoded({"n": value}, n=written), codec)
+    assert row == {"n": read}
+    assert type(row["n"]) is type(read)
+
+
+@pytest.mark.parametrize(
+    ("written", "wanted"),
+    [
+        ("long", "int"),
+        ("double", "long"),
+        ("string", "bytes"),
+        ("string", COLOUR),
+        (MICROS, MILLIS),
+        ("long", MILLIS),
+        (["null", MILLIS], "long"),
+        ({"type": "array", "items": "long"}, {"type": "array", "items": "string"}),
+        ("string", {"type": "array", "items": "string"}),
+    ],
+    ids=str,
+)
+def test_a_field_that_could_only_make_dead_letters_is_refused(written, wanted):
+    with pytest.raises(SchemaError, match=r"'x' is .* cannot be read from"):
+        AvroCodec(record_schema(x=wanted), record_schema(x=written))
+
+
+def test_a_field_that_the_writer_has_not_needs_a_default():
+    with pytest.raises(SchemaError, match="'score' is not in the writer's schema and has no default"):
+        AvroCodec(record_schema(score="double"), record_schema(user="string"))
+
+
+def test_what_fastavro_cannot_parse_is_refused_as_a_schema():
+    twice = record_schema(one=COLOUR, two=COLOUR)
+    with pytest.raises(SchemaError, match="Visit: redefined named type: Colour"):
+        AvroCodec(twice, twice)
+
+
+def test_fastavro_is_imported_only_where_a_codec_is_made():
+    """13 MB that a pipeline without Avro must not load."""
+    command = "import sys, headrace.avro; sys.exit('fastavro' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0
