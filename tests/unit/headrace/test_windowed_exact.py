@@ -11,6 +11,7 @@ them.
 import itertools
 import json
 from collections import Counter
+from functools import cache
 
 from chaos.operators import topology
 from chaos.oracle.partition import expected
@@ -47,11 +48,13 @@ COLUMNS = (
 )
 
 
+ZONES = ("Europe/Berlin", "America/Sao_Paulo", "UTC", "Asia/Kathmandu")
 LENGTHS = (3, 5, 10, 15, 20)
 STEPS = (1, 3, 0, 5, 10, 2, 7, -3, -5, -10, -18, 25)
 """From one event to the next, in units of time: many are exactly a length apart."""
 
 
+@cache
 def windows(unit_ms):
     lengths = st.sampled_from(LENGTHS)
     offsets = st.sampled_from([0, 0, 1, -2])
@@ -61,7 +64,7 @@ def windows(unit_ms):
             lambda size, advance, offset: Hopping(size * unit_ms, advance * unit_ms, offset * unit_ms),
             *(lengths, lengths, offsets),
         ),
-        st.sampled_from(["Europe/Berlin", "America/Sao_Paulo", "UTC", "Asia/Kathmandu"]).map(Calendar),
+        st.sampled_from(ZONES).map(Calendar),
         lengths.map(lambda size: Sliding(size * unit_ms)),
         lengths.map(lambda gap: Sessions(gap * unit_ms)),
         lengths.map(lambda gap: Sessions(gap * unit_ms)),
@@ -96,17 +99,22 @@ def pipelines(draw):
     return rules, [draw(logged(offset, time_ms)) for offset, time_ms in enumerate(times_ms)]
 
 
+VALUES = (None, -0.5, 0.25, 1.0, 2.75)
+"""Sums of these are exact in any order."""
+PAYLOADS = [(user, page, value) for user in ("ann", "bob", "eve", "joe") for page in "abc" for value in VALUES]
+ODD = ("tombstone", "poison", "from the future")
+payloads = st.sampled_from([*PAYLOADS, *ODD, *ODD])
+
+
 @st.composite
 def logged(draw, offset, at_ms):
-    user, page = draw(st.sampled_from(["ann", "bob", "eve", "joe"])), draw(st.sampled_from(["/", "/b", "/c"]))
-    value = draw(st.sampled_from([None, *(number / 4 for number in range(-8, 9))]))  # exact sums in any order
+    drawn = draw(payloads)
     timestamp_ms = NOON_MS + offset
-    kind = draw(st.sampled_from(["event"] * 20 + ["tombstone", "poison", "from the future"]))
-    if kind == "from the future":
+    if drawn == "from the future":
         at_ms = timestamp_ms + MAX_SKEW_MS + 1
+    user, page, value = PAYLOADS[0] if drawn in ODD else drawn
     payload = json.dumps({"user": user, "page": page, "at": at_ms, "value": value}).encode()
-    values = {"tombstone": None, "poison": b"{"}
-    return Logged("hits", 0, offset, timestamp_ms, b"k", values.get(kind, payload))
+    return Logged("hits", 0, offset, timestamp_ms, b"k", {"tombstone": None, "poison": b"{"}.get(drawn, payload))
 
 
 class Store:
@@ -166,14 +174,12 @@ def not_empty(tables):
     return {name: rows for name, rows in tables.items() if rows}
 
 
-cuts = st.lists(
-    st.tuples(
-        st.sampled_from([3, 1, 2, 12, 6, 0]),
-        st.sampled_from(["same", "new", "other"]),
-        st.sampled_from([False] * 5 + [True]),
-    ),
-    max_size=12,
+cut = st.tuples(
+    st.sampled_from([3, 1, 2, 1, 6, 12, 0]),
+    st.sampled_from(["same", "new", "other"]),
+    st.sampled_from([False] * 5 + [True]),
 )
+cuts = st.sampled_from([0, 8]).flatmap(lambda least: st.lists(cut, min_size=least, max_size=14))
 
 
 @settings(max_examples=400)
