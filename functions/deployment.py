@@ -19,9 +19,9 @@ def settings() -> Settings:
     return Settings.from_environment(os.environ)
 
 
-ROWS_PER_MB = 500
-"""Rows of open windows that may stay in memory per MB of the function's: a row of few columns takes some 600 bytes,
-and half of the memory is for the batch, its files and a state that is being loaded."""
+ROWS_PER_MB = 750
+"""Rows of open windows that may stay in memory per MB of the function's: a row of few columns takes some 400 bytes,
+and the rest is for the batch, its files, and a state that is being loaded or written as a whole."""
 DEFAULT_MEMORY_MB = 1024
 
 

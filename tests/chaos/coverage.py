@@ -31,6 +31,15 @@ _IMPOSSIBLE = {
 }
 """What a step does, and why it cannot be done in part."""
 
+WINDOWS = (
+    *("tumbling", "tumbling late", "tumbling top"),
+    *("hopping", "hopping late", "hopping early"),
+    *("calendar", "calendar late", "calendar early"),
+    *("sliding", "sliding late"),
+    *("sessions", "sessions late", "sessions early", "sessions retracted"),
+)
+"""Kinds of windows, and what comes out of them."""
+
 Coverage = Mapping[tuple[str, Fault], int]
 
 
@@ -49,6 +58,11 @@ def holes(coverage: Coverage) -> list[str]:
         for fault in Fault
         if impossible(step, fault) is None and not coverage.get((step, fault))
     ]
+
+
+def missing(windows: Counter[str]) -> list[str]:
+    """Kinds of windows, and of rows of them, that there were none of."""
+    return [f"rows of {what}" for what in WINDOWS if not windows[what]]
 
 
 def table(coverage: Coverage) -> Iterator[str]:

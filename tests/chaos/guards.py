@@ -86,8 +86,8 @@ GUARDS = [
         "5: a large snapshot has a name of its own",
         (
             P,
-            'effects.state_key = f"{STATE}/{self._new_id()}"',
-            'effects.state_key = f"{STATE}/{checkpoint.key}-{checkpoint.version + 1}"',
+            'name = f"{STATE}/{self._new_id()}"',
+            'name = f"{STATE}/{checkpoint.key}-{checkpoint.version + 1}"',
         ),
     ),
     _guard(
@@ -227,12 +227,60 @@ GUARDS = [
         "4: a snapshot that is gone is never taken for an empty one",
         (
             P,
-            "        state = self._outbox.read(checkpoint.state_key) if checkpoint.state_key else checkpoint.state\n",
+            "        contents = self._outbox.load(names) if names else []\n",
             (
                 "        try:\n"
-                "            state = self._outbox.read(checkpoint.state_key) if checkpoint.state_key else checkpoint.state\n"
+                "            contents = self._outbox.load(names) if names else []\n"
                 "        except ObjectMissing:\n"
-                "            state = None\n"
+                "            return []\n"
+            ),
+        ),
+    ),
+    _guard(
+        "warm-at-that-version",
+        "4: state in memory is used at exactly the checkpoint that it was committed with",
+        ("warm", "return logic if committed.published() == checkpoint.published() else None", "return logic"),
+    ),
+    _guard(
+        "warm-until-it-changes",
+        "4: and is not kept while a turn changes it: its commit may fail",
+        ("warm", "self._kept.pop(checkpoint.key, (None, None))", "self._kept.get(checkpoint.key, (None, None))"),
+    ),
+    _guard(
+        "delta-joins-the-chain",
+        "6: a commit with a delta names all of the chain before it, and the delta",
+        (P, "else (*checkpoint.state_keys, name)", "else checkpoint.state_keys"),
+    ),
+    _guard(
+        "delta-needs-a-base",
+        "5: a delta comes after an object, never after a snapshot inside of the checkpoint",
+        (P, "may_extend=0 < len(checkpoint.state_keys) <=", "may_extend=len(checkpoint.state_keys) <="),
+    ),
+    _guard(
+        "deltas-in-order",
+        "4: a chain is read from its base on, delta after delta",
+        ("topology", "for parts in saved if (part", "for parts in [*saved[:1], *saved[:0:-1]] if (part"),
+    ),
+    _guard(
+        "merged-rows-are-gone",
+        "5: a delta says what became part of something else",
+        ("state", "self._stored(changed, self._keys), list(self._gone))", "self._stored(changed, self._keys), [])"),
+    ),
+    _guard(
+        "chain-is-bounded",
+        "5: after so many deltas comes a base",
+        (P, "may_extend=0 < len(checkpoint.state_keys) <= self._max_deltas", "may_extend=bool(checkpoint.state_keys)"),
+    ),
+    _guard(
+        "old-chain-stays",
+        "5: a base deletes nothing of the chain before it: its commit may fail",
+        (
+            P,
+            "        effects.objects[name] = content\n",
+            (
+                "        effects.objects[name] = content\n"
+                "        if saved.is_base:\n"
+                "            self._outbox.delete(checkpoint.state_keys)\n"
             ),
         ),
     ),
@@ -248,7 +296,7 @@ GUARDS = [
     _guard(
         "operators-unchanged",
         "4: windows that other operators opened are left alone",
-        (P, "if checkpoint.fingerprint != topology.fingerprint():", "if False:"),
+        (P, "if chain and checkpoint.fingerprint != topology.fingerprint():", "if False:"),
     ),
     _guard(
         "gaps-are-counted",
@@ -375,7 +423,12 @@ GUARDS = [
     _guard(
         "janitor-spares-snapshots",
         "and snapshots",
-        ("janitor", "        keys.append(checkpoint.state_key)\n", "        pass\n"),
+        ("janitor", "    keys += checkpoint.state_keys\n", ""),
+    ),
+    _guard(
+        "janitor-spares-deltas",
+        "all of a chain, not only its base",
+        ("janitor", "    keys += checkpoint.state_keys\n", "    keys += checkpoint.state_keys[:1]\n"),
     ),
     _guard(
         "janitor-spares-manifests",

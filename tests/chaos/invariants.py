@@ -65,6 +65,7 @@ class Watch:
             if entry.final_key in self._final_keys:
                 self.difference(f"two commits have the final key {entry.final_key}")
             self._final_keys[entry.final_key] = entry.staged_key
+        self._chained(checkpoint, before)
         tick = running.kind == "sweep"
         commits.append(Commit(checkpoint, tuple(entry.final_key for entry in entries), tick))
         self._world.calls.tell(
@@ -73,6 +74,23 @@ class Watch:
         )
         if tick and before is not None:
             self._ticked(checkpoint, before, running)
+
+    def _chained(self, checkpoint: Checkpoint, before: Checkpoint | None) -> None:
+        """A chain is a new base, or the one before and a delta; it is bounded, and all of it is there."""
+        chain = checkpoint.state_keys
+        if len(chain) > 1:
+            self._world.events["delta"] += 1
+            if before is None or chain[:-1] != before.state_keys:
+                self.difference(f"{checkpoint.key} has the chain {chain} after {before and before.state_keys}")
+        elif before is not None and len(before.state_keys) > 1:
+            self._world.events["chain ended"] += 1
+        if len(chain) > 1 + self._world.plan.max_deltas:
+            self.difference(
+                f"{checkpoint.key} has a chain of {len(chain)}, longer than {1 + self._world.plan.max_deltas}"
+            )
+        for key in chain:
+            if key not in self._world.hidden and not self._exists(key):
+                self.difference(f"{checkpoint.key} is committed with {key}, which is not there")
 
     def publishing(self, entry: OutboxEntry) -> None:
         """An object is about to be copied to its final key."""

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chaos.choices import Choices
-from chaos.oracle import Logged
+from chaos.oracle.rules import Logged
 from chaos.topic import Topic
 
 if TYPE_CHECKING:

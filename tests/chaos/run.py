@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from chaos.guards import BY_NAME
@@ -101,7 +102,8 @@ def _complaints(findings: "Findings") -> list[str]:
 
     found = [f"the table of steps lacks {step}" for step in sorted(coverage.unknown(findings.steps))]
     if findings.schedules >= ENOUGH_FOR_EVERY_CELL:
-        found += [f"never happened: {hole}" for hole in coverage.holes(findings.coverage)]
+        holes = coverage.holes(findings.coverage) + coverage.missing(findings.windows)
+        found += [f"never happened: {hole}" for hole in holes]
     return found
 
 
@@ -115,15 +117,18 @@ def _show(findings: "Findings", complaints: list[str], seconds: float) -> None:
         f"on average {findings.faults_per_schedule:.1f} faults a schedule, "
         f"{findings.invocations_per_partition:.1f} invocations a partition; {findings.rows:,} rows compared"
     )
-    confirmed = findings.confirmed
-    print(
-        f"second opinion (DuckDB): {confirmed['pages']:,} windows and {confirmed['sessions']:,} sessions confirmed, "
-        f"{confirmed['split']:,} sessions not comparable by SQL"
-    )
+    print("rows of windows: " + _counted(findings.windows))
+    confirmed = Counter(findings.confirmed)
+    split = confirmed.pop("split", 0)
+    print(f"second opinion (DuckDB): confirmed {_counted(confirmed)}; {split:,} sessions are not comparable by SQL")
     for complaint in complaints:
         print(complaint)
     sums = f"{findings.schedules:,} schedules, {findings.faults:,} faults, {len(findings.differences)} differences"
     print(f"{sums} ({seconds:.0f} s)")
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()) if count)
 
 
 def _as_json(
@@ -141,6 +146,7 @@ def _as_json(
         "faults_per_schedule": round(findings.faults_per_schedule, 2),
         "invocations_per_partition": round(findings.invocations_per_partition, 2),
         "rows": findings.rows,
+        "windows": findings.windows,
         "confirmed": findings.confirmed,
         "events": findings.events,
         "coverage": cells,

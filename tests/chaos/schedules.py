@@ -30,7 +30,9 @@ class Findings:
     steps: Counter[str] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
     confirmed: Counter[str] = field(default_factory=Counter)
-    """Rows that DuckDB found as well."""
+    """Rows that DuckDB found as well, by kind of window."""
+    windows: Counter[str] = field(default_factory=Counter)
+    """What came out of each kind of window: `hopping`, `hopping late`, `sessions early`, `sessions retracted`."""
     differences: dict[int, list[str]] = field(default_factory=dict)
     """Seed to what differs."""
 
@@ -58,6 +60,7 @@ class Findings:
         self.steps += other.steps
         self.events += other.events
         self.confirmed += other.confirmed
+        self.windows += other.windows
         self.differences |= other.differences
         return self
 
@@ -87,9 +90,22 @@ def run_chunk(seeds: Sequence[int]) -> Findings:
     found = opinion(cases)
     findings.confirmed += found.confirmed
     findings.rows = sum(rows.total() for case in cases for rows in case.judged.expected.tables.values())
+    findings.windows = sum((_windows(case) for case in cases), Counter())
     for seed, text in found.differences:
         findings.differences.setdefault(seed, []).append(f"second opinion: {text}")
     return findings
+
+
+def _windows(case: Case) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for output in case.judged.expected.operators.values():
+        kind = output.declared.kind
+        found[kind] += output.rows.total()
+        for what, rows in (("late", output.late), ("early", output.early), ("retracted", output.taken_back)):
+            found[f"{kind} {what}"] += rows.total()
+        if output.declared.top is not None:
+            found[f"{kind} top"] += output.rows.total()
+    return found
 
 
 def played(simulation: Simulation, seed: int = 0) -> list[Case]:

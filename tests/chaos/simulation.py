@@ -8,7 +8,7 @@ from functools import partial
 
 from chaos.calls import Process
 from chaos.choices import Choices
-from chaos.plan import topology
+from chaos.operators import topology
 from chaos.world import DAY_MS, IDLE_TIMEOUT_MS, LIFETIME_MS, World
 
 from headrace.errors import FingerprintChanged
@@ -46,12 +46,13 @@ class Simulation:
 
     def _actions(self) -> list[tuple[int, Callable[[], None]]]:
         """What the scheduler can do, and how often of 200 times; the first is the harmless one."""
+        steady = self.world.plan.steady
         return [
-            (130, self._go_on),
+            (150 if steady else 130, self._go_on),
             (20, self._deliver_something),
-            (12, self._give_up_on_one),
-            (10, self.world.start_sweep),
-            (8, self._some_time_passes),
+            (2 if steady else 12, self._give_up_on_one),
+            (4 if steady else 10, self.world.start_sweep),
+            (4 if steady else 8, self._some_time_passes),
             (4, self.world.start_janitor),
             (6, self._produce),
             (2, self._rewind),
@@ -93,7 +94,8 @@ class Simulation:
             self.world.invoke(lane, lane.batch)
 
     def _some_time_passes(self) -> None:
-        self.world.time_passes(self.choices.among((1_000, 61_000, 300_000, 1_000_000)))
+        steps_ms = (1_000, 61_000, 61_000) if self.world.plan.steady else (1_000, 61_000, 300_000, 1_000_000)
+        self.world.time_passes(self.choices.among(steps_ms))
 
     def _days_pass(self) -> None:
         """Long enough for the janitor, or for the lifecycle rule; nothing is pending by then, as an alarm sees to."""
@@ -206,7 +208,10 @@ class Simulation:
 
     def _try_other_operators(self) -> None:
         """A deployment whose operators are other ones has to leave open windows alone."""
-        other = topology(self.world.plan.rules._replace(window_ms=20))
+        rules = self.world.plan.rules
+        first, *others = rules.operators
+        changed = first._replace(lateness_ms=first.lateness_ms + 1)
+        other = topology(rules._replace(operators=(changed, *others)))
         before = len(self.world.alive)
         for checkpoint in self.world.watch.checkpoints():
             if checkpoint.state is not None or checkpoint.state_keys:

@@ -5,13 +5,13 @@ import json
 from typing import Any
 
 from chaos.choices import Choices
-from chaos.oracle import Logged
+from chaos.oracle.rules import Logged
 from samples import NOON_MS
 
 TOPIC = "hits"
 MAX_SKEW_MS = 300_000
 HOUR_MS = 3_600_000
-_STEPS_MS = (1, 3, 0, 11, 6, -7, 25, -18, 40, 2)
+_STEPS = (1, 3, 0, 11, 6, -7, 25, -18, 40, 2)
 """How far event time goes on from one record to the next."""
 
 
@@ -54,6 +54,8 @@ class Topic:
         *,
         gaps: bool = True,
         timestamp_ms: int = NOON_MS,
+        starts_at_ms: int = 0,
+        step_ms: int = 1,
         again: bool = False,
     ) -> None:
         """Make the records.
@@ -63,7 +65,9 @@ class Topic:
             partitions: how many there are at first.
             records_at_most: in each.
             gaps: whether offsets may be missing.
-            timestamp_ms: they are newer than that.
+            timestamp_ms: they are newer than that, by Kafka's clock.
+            starts_at_ms: about when the first events happened.
+            step_ms: the unit of what lies between them.
             again: the topic was there before: it starts at offset 0. (Were its first records gone before anybody read
                 them, nothing in a record would tell it from the old one.)
         """
@@ -71,6 +75,7 @@ class Topic:
         self._gaps = gaps
         self._again = again
         self._timestamp_ms = timestamp_ms
+        self._starts_at_ms, self._step_ms = starts_at_ms, step_ms
         self._records_at_most = records_at_most
         self.kinds: dict[str, int] = {}
         """What was put in, and how often."""
@@ -98,14 +103,14 @@ class Topic:
             log.produced = len(log.records)
 
     def _log(self, number: int) -> PartitionLog:
-        choices, records, offset, at_ms = self._choices, [], 0, 0
+        choices, records, offset, at_ms = self._choices, [], 0, self._starts_at_ms
         if choices.chance(20) and not self._again:
             offset = choices.below(5)  # retention has passed the first records
         for _ in range(1 + choices.below(self._records_at_most)):
             if self._gaps and choices.chance(6) and (records or not self._again):
                 self._count("offset gap")
                 offset += 1 + choices.below(3)
-            at_ms += choices.among(_STEPS_MS) if not choices.chance(2) else HOUR_MS
+            at_ms += choices.among(_STEPS) * self._step_ms if not choices.chance(2) else HOUR_MS
             self._timestamp_ms += 1
             records.append(Logged(TOPIC, number, offset, self._timestamp_ms, *self._key_and_value(at_ms)))
             offset += 1

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arro3.core import DataType
 from arro3.io import read_parquet
-from chaos.oracle import Expected, Logged, Row, Rules, Tables, Tick, expected
+from chaos.oracle.partition import Expected, Tick, expected
+from chaos.oracle.rules import Logged, Row, Rules, Tables
 
 from headrace.checkpoint import Checkpoint, MemoryCheckpointStore
 from headrace.outbox import MemoryOutbox
@@ -84,9 +85,9 @@ def _unbalanced(checkpoint: Checkpoint, expected: Expected) -> list[str]:
     """The ledger's totals against the oracle's rows."""
     totals = checkpoint.totals
     rows = {name: table.total() for name, table in expected.tables.items()}
-    gaps = checkpoint.next_offset - checkpoint.base_offset - rows["hits"] - rows["dead_letters"]
+    gaps = checkpoint.next_offset - checkpoint.base_offset - expected.applied - rows["dead_letters"]
     due = {
-        "applied": rows["hits"],
+        "applied": expected.applied,
         "dead": rows["dead_letters"],
         "late": rows["late"],
         "gaps": gaps,
@@ -139,11 +140,12 @@ def _published(world: "World") -> dict[Place, Tables]:
         match = _KEY.fullmatch(key)
         assert match is not None, key
         place = (match["generation"], int(match["partition"]))
-        tables.setdefault(place, {}).setdefault(match["table"], Counter()).update(_rows(world.inner.read(key)))
+        tables.setdefault(place, {}).setdefault(match["table"], Counter()).update(file_rows(world.inner.read(key)))
     return tables
 
 
-def _rows(content: bytes) -> list[Row]:
+def file_rows(content: bytes) -> list[Row]:
+    """The rows of a file in the oracle's form."""
     rows: list[Row] = []
     for batch in read_parquet(io.BytesIO(content)):
         names = [name for name in batch.schema.names if name not in _NOT_COMPARED]

@@ -7,8 +7,10 @@ from typing import Any
 
 from chaos.calls import Calls, Process
 from chaos.choices import Choices
+from chaos.environments import Environment, Environments
 from chaos.invariants import Watch
-from chaos.plan import plan, topology
+from chaos.operators import topology
+from chaos.plan import plan
 from chaos.poller import Batch, Lane
 from chaos.stores import SimulatedDynamoDB, SimulatedLog, SimulatedObjects
 from chaos.topic import TOPIC, Topic
@@ -57,6 +59,8 @@ class World:
         self._store = DynamoDBCheckpointStore("table", self.dynamodb, sleep=lambda _: None)  # type: ignore[arg-type]
         self._ids = (f"id-{number}" for number in range(10**9))
         self._numbers = iter(range(1, 10**9))
+        self._environments: dict[tuple[str, str], Environments] = {}
+        """Function and generation to its environments."""
         self.alive: list[tuple[Process, Callable[[Process], None]]] = []
         self.lanes = self.new_lanes(range(self.plan.partitions))
 
@@ -106,15 +110,16 @@ class World:
         how = lane.note_sent(batch)
         self.events[how] += 1
         self.events["partitions delivered to"] += len(batch.ranges)
-        pipeline = self.pipeline(lane.generation)
+        environment = self.environment("turn", lane.generation)
         records = lane.records(batch)
         about = ", ".join(f"{TOPIC}-{n} offsets {r[0].offset}-{r[-1].offset}" for n, r in records.items())
 
         def done(process: Process) -> None:
             self._answered(lane, batch, process)
 
-        work = partial(pipeline.handle, batch.event)
-        lane.current = self.start("turn", work, done, f"generation {lane.generation}, {how}: {about or 'no records'}")
+        work = partial(environment.pipeline.handle, batch.event)
+        about = f"generation {lane.generation}, environment {environment.name}, {how}: {about or 'no records'}"
+        lane.current = environment.process = self.start("turn", work, done, about)
 
     def _answered(self, lane: Lane, batch: Batch, process: Process) -> None:
         if process.succeeded:
@@ -139,8 +144,9 @@ class World:
 
     def start_sweep(self) -> None:
         """The sweeper, of the generation that consumes."""
+        environment = self.environment("sweep", self.generation)
         sweeper = Sweeper(
-            {PIPELINE: self.pipeline(self.generation)},
+            {PIPELINE: environment.pipeline},
             self._store,
             self.log,
             application=APPLICATION,
@@ -149,7 +155,8 @@ class World:
             drain=self.draining,
         )
         work = partial(sweeper.sweep, self.now_ms)
-        process = self.start("sweep", work, self._swept, f"generation {self.generation}")
+        about = f"generation {self.generation}, environment {environment.name}"
+        process = environment.process = self.start("sweep", work, self._swept, about)
         self.watch.sweep_started(process)
         self.events["sweep"] += 1
 
@@ -195,8 +202,17 @@ class World:
         while self.alive:
             self.resume(self.choices.below(len(self.alive)))
 
+    def environment(self, function: str, generation: str) -> Environment:
+        """A free one of the function, warm or new."""
+        if (function, generation) not in self._environments:
+            made = Environments(self.choices, partial(self.pipeline, generation))
+            self._environments[function, generation] = made
+        environment = self._environments[function, generation].take()
+        self.events["cold start" if environment.process is None else "warm start"] += 1
+        return environment
+
     def pipeline(self, generation: str, operators: Topology | None = None) -> Pipeline:
-        """The function's pipeline, on the simulated stores."""
+        """A pipeline that remembers nothing yet, on the simulated stores."""
         return Pipeline(
             PIPELINE,
             lambda _topic: operators or self._topology,
@@ -207,13 +223,16 @@ class World:
             gaps=self.plan.gaps,
             inline_state_bytes=self.plan.inline_state_bytes,
             inline_outbox_entries=self.plan.inline_outbox_entries,
+            max_deltas=self.plan.max_deltas,
+            warm_rows=self.plan.warm_rows,
             clock_ms=lambda: self.now_ms,
             new_id=lambda: next(self._ids),
         )
 
     def new_topic(self, partitions: int, **again: Any) -> Topic:
         """An incarnation of the topic."""
-        return Topic(self.choices, partitions, self.plan.records, gaps=self.plan.gaps == "allow", **again)
+        pace = {"starts_at_ms": self.plan.operators.starts_at_ms, "step_ms": self.plan.operators.step_ms}
+        return Topic(self.choices, partitions, self.plan.records, gaps=self.plan.gaps == "allow", **pace, **again)
 
     def new_lanes(self, partitions: range) -> list[Lane]:
         """Pollers for the partitions: one for all of them, one for each, or something between."""

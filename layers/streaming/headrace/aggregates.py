@@ -74,11 +74,11 @@ class Aggregate(Protocol):
         """
         ...
 
-    def stored(self, columns: Columns, rows: Sequence[int]) -> list[list[Any]]:
+    def stored(self, columns: Columns, rows: Sequence[int]) -> list[Any]:
         """What a snapshot keeps of these rows, by column: plain data, none of it shared with the states."""
         ...
 
-    def restored(self, columns: Columns) -> list[list[Any]]:
+    def restored(self, columns: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
         """States by column, from whole columns as `stored` made them and a snapshot gave them back."""
         ...
 
@@ -101,9 +101,9 @@ class Scalars(msgspec.Struct, frozen=True):
     int64s: ClassVar[Collection[int]] = ()
     keeps_values: ClassVar[bool] = False
 
-    def stored(self, columns: Columns, rows: Sequence[int]) -> list[list[Any]]:
+    def stored(self, columns: Columns, rows: Sequence[int]) -> list[Any]:
         """The scalars."""
-        return [list(map(column.__getitem__, rows)) for column in columns]
+        return scalars_of(columns, rows)
 
     def result(self, state: State) -> Any:
         """The scalar, where there is one."""
@@ -113,9 +113,9 @@ class Scalars(msgspec.Struct, frozen=True):
         """The scalars, where each state is one."""
         return list(columns[0])
 
-    def restored(self, columns: Columns) -> list[list[Any]]:
+    def restored(self, columns: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
         """As they are."""
-        return [list(column) for column in columns]
+        return list(columns)
 
     def partials(self, name: str, field_type: DataType | None) -> list[tuple[str, DataType]]:
         """None."""
@@ -126,10 +126,16 @@ class Scalars(msgspec.Struct, frozen=True):
         return []
 
 
+def scalars_of(columns: Columns, rows: Sequence[int]) -> list[Any]:
+    """The scalars of these rows, by column; a range from 0 on is cut out as it is."""
+    if isinstance(rows, range):
+        return [column[: rows.stop] for column in columns]
+    return [list(map(column.__getitem__, rows)) for column in columns]
+
+
 class Count(Scalars, frozen=True):
     """How many events."""
 
-    int64s: ClassVar[Collection[int]] = (0,)
     field: None = None
 
     def initial(self) -> State:

@@ -63,14 +63,14 @@ class Cells(msgspec.Struct, frozen=True):
         """The bytes."""
         return [[self._bytes(cell) for cell in columns[0]]]
 
-    def stored(self, columns: Columns, rows: Sequence[int]) -> list[list[Any]]:
+    def stored(self, columns: Columns, rows: Sequence[int]) -> list[Any]:
         """The bytes."""
         cells = (map(column.__getitem__, rows) for column in columns)
         return [[cell if cell.__class__ is bytes else self.packed(cell) for cell in column] for column in cells]
 
-    def restored(self, columns: Columns) -> list[list[Any]]:
+    def restored(self, columns: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
         """As they are."""
-        return [list(column) for column in columns]
+        return list(columns)
 
     def partials(self, name: str, field_type: DataType | None) -> list[tuple[str, DataType]]:
         """The bytes, for readers that have this library."""

@@ -51,7 +51,7 @@ class RunningEarly:
         self._watermarks_ms = batch.watermarks_ms
         late_records = []
         pending: list[tuple[int, int]] = []
-        columns = [batch.column(name) for name in self._key]
+        columns = [batch.shared(name) for name in self._key]
         keys = list(zip(*columns, strict=True)) if columns else [()] * len(batch.times_ms)
         for index, (key, time_ms, watermark_ms) in enumerate(
             zip(keys, batch.times_ms, batch.watermarks_ms, strict=False)

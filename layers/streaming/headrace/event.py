@@ -15,7 +15,7 @@ from headrace.records import Record, TopicPartition
 EVENT_SOURCES = ("aws:kafka", "SelfManagedKafka", "aws:SelfManagedKafka")
 """Values of `eventSource`: MSK's, self-managed Kafka's, and the latter as some of AWS's own samples write it."""
 
-_place = attrgetter("topic", "partition")
+_place, _topic, _partition = attrgetter("topic", "partition"), attrgetter("topic"), attrgetter("partition")
 _offset = attrgetter("offset")
 _FIREHOSE_MARKERS = ("deliveryStreamArn", "sourceMSKArn")
 
@@ -75,11 +75,14 @@ def _is_firehoses(event: Any) -> bool:
 
 
 def _group(records: Sequence[Record], partitions: dict[TopicPartition, list[Record]]) -> None:
-    places = dict.fromkeys(map(_place, records))  # in order of appearance
-    for topic, partition in places:
-        place = TopicPartition(topic, partition)
-        mine = records if len(places) == 1 else [record for record in records if _place(record) == place]
-        partitions.setdefault(place, []).extend(mine)
+    first = TopicPartition(*_place(records[0])) if records else None
+    if first and list(map(_topic, records)).count(first.topic) == list(map(_partition, records)).count(
+        first.partition
+    ) == len(records):
+        partitions.setdefault(first, []).extend(records)
+        return
+    for record in records:
+        partitions.setdefault(record.topic_partition, []).append(record)
 
 
 def _order(records: list[Record]) -> None:

@@ -49,7 +49,7 @@ class RunningFixed:
     def apply(self, batch: Batch) -> list[LateRecord]:
         """See `operators.Running.apply`."""
         pane_column = self._panes(batch.times_ms)
-        keys = list(zip(pane_column, *(batch.column(name) for name in self._key), strict=True))
+        keys = list(zip(pane_column, *(batch.shared(name) for name in self._key), strict=True))
         if self._leaves_gaps or batch.most_overdue_ms > self._lateness_ms:
             return self._apply_one_by_one(batch, keys)
         self._take(batch, keys)
@@ -80,7 +80,7 @@ class RunningFixed:
         rows: list[Any] = list(map(self._rows_of.get, keys))
         if None in rows:
             self._open(dict.fromkeys(compress(keys, [row is None for row in rows])))
-            rows = list(map(self._rows_of.__getitem__, keys))
+            rows = [self._rows_of[key] if row is None else row for key, row in zip(keys, rows, strict=True)]
         self.state.add(rows, batch)
 
     def _open(self, keys: Collection[PaneKey]) -> None:

@@ -60,7 +60,7 @@ class RunningSliding:
 
     def apply(self, batch: Batch) -> list[LateRecord]:
         """See `operators.Running.apply`."""
-        columns = [batch.column(name) for name in self._key]
+        columns = [batch.shared(name) for name in self._key]
         keys: Sequence[Key] = list(zip(*columns, strict=True)) if columns else [()] * len(batch.times_ms)
         if batch.most_overdue_ms > self._lateness_ms:
             return self._apply_one_by_one(batch, keys)

@@ -18,33 +18,36 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from headrace.aggregates import Aggregate, Columns
+from headrace.aggregates import Aggregate, Columns, scalars_of
 from headrace.errors import CheckpointCorrupt, ConfigurationError
 
-_MAX_TEXTS = 5000
-"""Different strings of a field, beyond which looking for equal ones is given up."""
+_BIG_END_FIRST = array("H", [1]).tobytes() == b"\0\1"
+_INVERTED = bytes([1, 0]) + bytes(254)
 _GROWTH = 256
 """Rows that are made at once, at least."""
+_SPARSE = 4
+"""So many times the open rows may the columns be long, with the free rows of a time when more was open."""
 
 
 class Part(msgspec.Struct, array_like=True, frozen=True):
     """What a base or a delta says of one operator."""
 
-    new: list[int] = []
-    """Numbers of new rows; in a base, of all rows."""
-    new_columns: list[list[Any]] = []
-    """Their scalars, a list per column."""
+    new: list[int] | int = []
+    """Numbers of new rows; so many, from 0 on, if it is a base."""
+    new_columns: list[Any] = []
+    """Their scalars: a list per column, or eight bytes each, little end first, of columns of 64-bit integers."""
     changed: list[int] = []
     """Numbers of rows that were there before …"""
-    changed_columns: list[list[Any]] = []
+    changed_columns: list[Any] = []
     """… and their scalars, without the columns of the key, which never change."""
     gone: list[int] = []
-    """Numbers of rows that became part of others."""
+    """Numbers of rows that became part of others; in a base, of those that are free."""
 
     @property
     def rows(self) -> int:
         """How many rows it holds."""
-        return len(self.new) + len(self.changed)
+        new = self.new - len(self.gone) if isinstance(self.new, int) else len(self.new)
+        return new + len(self.changed)
 
 
 class Changes(NamedTuple):
@@ -64,6 +67,10 @@ class Events(Protocol):
 
     def column(self, name: str) -> Sequence[Any]:
         """One field of all values."""
+        ...
+
+    def shared(self, name: str) -> Sequence[Any]:
+        """The same, to be kept: equal strings are one object, if there are few different ones."""
         ...
 
 
@@ -89,6 +96,7 @@ class OpenRows:
             raise ConfigurationError("a window needs at least one aggregate")
         self._keys = keys
         states = [aggregate.initial() for aggregate in aggregates.values()]
+        self._own = keys + len(scalars)
         self._initial: list[Any] = [*[None] * keys, *scalars, *(scalar for state in states for scalar in state)]
         int64s = [
             place in a.int64s
@@ -104,7 +112,6 @@ class OpenRows:
         self._free: list[int] = []
         self._new: set[int] = set()
         self._touched: list[Iterable[int]] = []
-        self._texts = _Texts()
         self._gone: list[int] = []
         for part in parts:
             self._take_in(part)
@@ -153,15 +160,12 @@ class OpenRows:
         """Let every aggregate take the events in: event n goes into row `rows[n]`."""
         self._touched.append(rows)
         times_ms = events.times_ms
-        shared: dict[str, Sequence[Any]] = {}
         for aggregate, columns in self.aggregates:
             field = aggregate.field
             if field is None:
                 values: Sequence[Any] = rows
-            elif not aggregate.keeps_values:
-                values = events.column(field)
-            elif (values := shared.get(field)) is None:  # type: ignore[assignment] # mypy wants it declared once
-                values = shared[field] = self._texts.shared(field, events.column(field))
+            else:
+                values = events.shared(field) if aggregate.keeps_values else events.column(field)
             aggregate.add(columns, rows, values, times_ms)
 
     def merge(self, earlier: int, later: int) -> None:
@@ -202,9 +206,21 @@ class OpenRows:
         self._free.extend(rows)
 
     def base(self) -> Part:
-        """Every open row."""
+        """Every open row, and what is free between them, so that columns are read back as they are."""
+        size = self._alive.rfind(1) + 1
+        free = list(compress(range(size), self._alive[:size].translate(_INVERTED)))
+        return Part(size, self._stored(range(size), 0), gone=free)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether most of the columns' room is free, so that it pays to start again from `compact`."""
+        size = self._alive.rfind(1) + 1
+        return size > _SPARSE * max(len(self), _GROWTH)
+
+    def compact(self) -> Part:
+        """A base of the open rows alone, for new columns: their numbers are others than here."""
         rows = self.numbers()
-        return Part(rows, self._stored(rows, 0))
+        return Part(len(rows), self._stored(rows, 0))
 
     def changes(self) -> Changes:
         """Which rows a delta has to write."""
@@ -215,7 +231,8 @@ class OpenRows:
     def delta(self, changes: Changes) -> Part:
         """What is not written yet."""
         new, changed = changes
-        return Part(new, self._stored(new, 0), changed, self._stored(changed, self._keys), list(self._gone))
+        gone = [row for row in self._gone if not self._alive[row]]  # who took its number meanwhile is new
+        return Part(new, self._stored(new, 0), changed, self._stored(changed, self._keys), gone)
 
     def written(self) -> None:
         """Everything up to here is in a committed part."""
@@ -223,47 +240,57 @@ class OpenRows:
         self._touched.clear()
         self._gone.clear()
 
-    def _stored(self, rows: list[int], first: int) -> list[list[Any]]:
-        own = len(self._initial) - sum(len(columns) for _, columns in self.aggregates)
-        stored = [[column[row] for row in rows] for column in self.columns[first:own]]
+    def _stored(self, rows: Sequence[int], first: int) -> list[Any]:
+        stored: list[Any] = scalars_of(self.columns[first : self._own], rows)
         for aggregate, columns in self.aggregates:
             stored += aggregate.stored(columns, rows)
-        return stored
+        return [
+            _bytes(scalars) if column.__class__ is array else scalars
+            for column, scalars in zip(self.columns[first:], stored, strict=True)
+        ]
 
     def _take_in(self, part: Part) -> None:
         alive = self._alive
-        for row in part.gone:
-            alive[row] = 0
-        self._put(part.new, part.new_columns, 0)
+        if isinstance(part.new, int):
+            self._put_all(part.new, part.new_columns)
+        else:
+            self._put(part.new, part.new_columns, 0)
         if not all(alive[row] for row in part.changed):
             raise CheckpointCorrupt("a delta changes a row that no part before it has", "a snapshot")
         self._put(part.changed, part.changed_columns, self._keys)
+        for row in part.gone:
+            alive[row] = 0
 
-    def _put(self, rows: list[int], stored: list[list[Any]], first: int) -> None:
+    def _put_all(self, size: int, stored: list[Any]) -> None:
+        if self._alive:
+            raise CheckpointCorrupt("a base is not the first part of a snapshot", "a snapshot")
+        for target, column in zip(self.columns, self._restored(stored, size, 0), strict=True):
+            target.extend(column)
+        self._alive.extend(b"\1" * size)
+
+    def _put(self, rows: list[int], stored: list[Any], first: int) -> None:
         if not rows:
             return
-        targets = self.columns[first:]
-        if [len(column) for column in stored] != [len(rows)] * len(targets):
-            raise CheckpointCorrupt(f"a snapshot has not {len(targets)} columns of {len(rows)} scalars", "a snapshot")
-        restored = self._restored(stored, first)
-        if not self._alive and rows == list(range(len(rows))):
-            for target, column in zip(targets, restored, strict=True):
-                target.extend(column)
-            self._alive.extend(b"\1" * len(rows))
-            return
         self._grow(max(rows) + 1)
-        for target, column in zip(targets, restored, strict=True):
+        for target, column in zip(self.columns[first:], self._restored(stored, len(rows), first), strict=True):
             for row, scalar in zip(rows, column, strict=True):
                 target[row] = scalar
         for row in rows:
             self._alive[row] = 1
 
-    def _restored(self, stored: list[list[Any]], first: int) -> list[list[Any]]:
-        own = len(self._initial) - sum(len(columns) for _, columns in self.aggregates) - first
-        restored, position = stored[:own], own
-        for aggregate, columns in self.aggregates:
-            restored += aggregate.restored(stored[position : position + len(columns)])
-            position += len(columns)
+    def _restored(self, stored: list[Any], size: int, first: int) -> list[Sequence[Any]]:
+        columns = [
+            _int64s(scalars) if column.__class__ is array else scalars
+            for column, scalars in zip(self.columns[first:], stored, strict=False)
+        ]
+        number = len(self.columns) - first
+        if [len(column) for column in columns] != [size] * number:
+            raise CheckpointCorrupt(f"a snapshot has not {number} columns of {size} scalars", "a snapshot")
+        position = self._own - first
+        restored = columns[:position]
+        for aggregate, places in self.aggregates:
+            restored += aggregate.restored(columns[position : position + len(places)])
+            position += len(places)
         return restored
 
     def _grow(self, size: int) -> None:
@@ -271,35 +298,35 @@ class OpenRows:
         if missing > 0:
             for column, scalar in zip(self.columns, self._initial, strict=True):
                 column.extend([scalar] * missing)
-            self._free.extend(range(len(self._alive), size))
+            self._free.extend(reversed(range(len(self._alive), size)))  # low numbers are taken first
             self._alive.extend(bytes(missing))
 
     def _find_free(self) -> None:
-        self._free = [row for row, alive in enumerate(self._alive) if not alive]
-
-
-class _Texts:
-    """One string for equal ones, of fields with few different values.
-
-    State that keeps the strings of each batch holds on to bits of the memory in which the next batches are decoded:
-    that was measured to make decoding half as slow again. It also saves their memory.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[str, dict[Any, Any]] = {}
-
-    def shared(self, field: str, values: Sequence[Any]) -> Sequence[Any]:
-        """The values, equal ones being one object."""
-        known = self._known.setdefault(field, {})
-        if len(known) > _MAX_TEXTS or next((v for v in values if v is not None), None).__class__ is not str:
-            return values
-        return list(map(known.setdefault, values, values))
+        """After the last part: rows that are not open hold what their last owner left."""
+        self._free = []
+        self.release([row for row, alive in enumerate(self._alive) if not alive])
 
 
 def _column(int64: bool) -> MutableSequence[Any]:
     # Not only for their size: integers of their own, left behind by each batch all over the memory in which the next
     # ones are decoded, were measured to double the time of decoding.
     return array("q") if int64 else []
+
+
+def _bytes(scalars: "Sequence[int] | array[int]") -> bytes:
+    packed = scalars if isinstance(scalars, array) else array("q", scalars)
+    if _BIG_END_FIRST:
+        packed = packed[:]
+        packed.byteswap()
+    return packed.tobytes()
+
+
+def _int64s(packed: bytes) -> "array[int]":
+    scalars = array("q")
+    scalars.frombytes(packed)
+    if _BIG_END_FIRST:
+        scalars.byteswap()
+    return scalars
 
 
 def _state(columns: Columns, row: int) -> tuple[Any, ...]:

@@ -18,10 +18,11 @@ from headrace import lake, watermark
 from headrace.codec import Codec, Decoded, Value
 from headrace.errors import CheckpointCorrupt, ConfigurationError, PoisonError
 from headrace.lake import LakeTable, Rows
-from headrace.operators import Batch, LateRecord, Operator, Restored
+from headrace.operators import Batch, LateRecord, Operator, Restored, Running, Texts
 from headrace.records import Record, TopicPartition
-from headrace.state import Part
+from headrace.state import OpenRows, Part
 
+_timestamp_ms = attrgetter("timestamp_ms")
 _VALUE = Field("value", DataType.binary(), nullable=True)
 DEAD_LETTERS = LakeTable(
     lake.DEAD_LETTERS,
@@ -110,17 +111,18 @@ class Logic:
         self.fingerprint = topology.fingerprint()
         """Of the topology."""
         self._clock = _EventClock(topology)
+        self._texts = Texts()
         self._watermark_ms = watermark.BEFORE_ALL_MS if watermark_ms is None else watermark_ms
+        self._place = place
         name = f"the snapshot of {place}"
         try:
             saved = [_parts(content, len(topology.operators)) for content in chain]
             self._running = [
-                operator.build(topology.codec, place, topology.allowed_lateness_ms, Restored(self._watermark_ms, parts))
+                self._built(operator, parts)
                 for operator, parts in zip(topology.operators, _by_operator(saved, topology), strict=True)
             ]
         except (msgspec.MsgspecError, ValueError, TypeError, IndexError) as error:
             raise CheckpointCorrupt(f"{name} cannot be read: {error}", name) from error
-        self._states = [state for running in self._running if (state := running.state) is not None]
         rows = [sum(part.rows for part in parts if part) for parts in saved]
         self._in_base, self._in_deltas = (rows[0], sum(rows[1:])) if rows else (0, 0)
         self._next_turn()
@@ -128,14 +130,14 @@ class Logic:
     @property
     def open_rows(self) -> int:
         """How much is open: rows of state, which memory grows with."""
-        return sum(map(len, self._states))
+        return sum(map(len, self._states()))
 
     def apply(self, records: Sequence[Record]) -> None:
         """Take the records in, in offset order."""
         decoded = self.topology.codec.decode(records)
         times_ms = self._clock.times_ms(decoded)
         watermarks_ms = watermark.before_each(times_ms, self._watermark_ms, self.topology.out_of_orderness_ms)
-        batch = Batch(decoded.records, decoded.values, times_ms, watermarks_ms)
+        batch = Batch(decoded.records, decoded.values, times_ms, watermarks_ms, self._texts)
         late = [record for running in self._running for record in running.apply(batch)]
         self.applied, self.dead, self.late = len(batch.records), len(decoded.poison), len(late)
         self._advance(watermarks_ms[-1])
@@ -175,19 +177,33 @@ class Logic:
             self._in_base, self._in_deltas = 0, 0
             return None
         if may_extend:
-            changes = [state.changes() for state in self._states]
+            changes = [state.changes() for state in self._states()]
             in_deltas = self._in_deltas + sum(len(new) + len(changed) for new, changed in changes)
             if in_deltas <= self._in_base:
                 self._in_deltas = in_deltas
-                return self._saved([s.delta(c) for s, c in zip(self._states, changes, strict=True)], is_base=False)
+                return self._saved([s.delta(c) for s, c in zip(self._states(), changes, strict=True)], is_base=False)
+        self._compact()
         self._in_base, self._in_deltas = self.open_rows, 0
-        return self._saved([state.base() for state in self._states], is_base=True)
+        return self._saved([state.base() for state in self._states()], is_base=True)
 
     def committed(self) -> None:
         """What was saved is in the checkpoint: ready for the next turn."""
-        for state in self._states:
+        for state in self._states():
             state.written()
         self._next_turn()
+
+    def _states(self) -> list[OpenRows]:
+        return [state for running in self._running if (state := running.state) is not None]
+
+    def _built(self, operator: Operator, parts: Sequence[Part]) -> Running:
+        restored = Restored(self._watermark_ms, parts)
+        return operator.build(self.topology.codec, self._place, self.topology.allowed_lateness_ms, restored)
+
+    def _compact(self) -> None:
+        """Give back the room of a time when more was open."""
+        for place, running in enumerate(self._running):
+            if running.state is not None and running.state.is_sparse:
+                self._running[place] = self._built(self.topology.operators[place], [running.state.compact()])
 
     def _next_turn(self) -> None:
         self.rows: list[Rows] = []
@@ -221,17 +237,23 @@ class _EventClock:
     def times_ms(self, decoded: Decoded) -> list[int]:
         """Event times of the readable records; those that are not to be believed are moved to the poison."""
         times_ms = self._read(decoded.records, decoded.values)
-        if self._all_believable(times_ms, [record.timestamp_ms for record in decoded.records]):
+        if self._all_believable(times_ms, list(map(_timestamp_ms, decoded.records))):
             return times_ms
         return self._sort_out(decoded, times_ms)
 
     def _all_believable(self, times_ms: list[int], arrivals_ms: list[int]) -> bool:
         """Whether nothing needs a second look: stricter than `_believable`, and without a call per record."""
-        return not times_ms or (
-            min(arrivals_ms) >= 0
+        if not times_ms:
+            return True
+        first_arrival_ms, newest_ms = min(arrivals_ms), max(times_ms)
+        return (
+            first_arrival_ms >= 0
             and min(times_ms) >= lake.MIN_TIME_MS
-            and max(times_ms) <= lake.MAX_TIME_MS
-            and max(map(sub, times_ms, arrivals_ms)) <= self._max_skew_ms
+            and newest_ms <= lake.MAX_TIME_MS
+            and (
+                newest_ms - first_arrival_ms <= self._max_skew_ms
+                or max(map(sub, times_ms, arrivals_ms)) <= self._max_skew_ms
+            )
         )
 
     def _read(self, records: Sequence[Record], values: Sequence[Value]) -> list[int]:

@@ -21,5 +21,5 @@ def before_each(times_ms: Sequence[int], watermark_ms: int, out_of_orderness_ms:
         event times    10   30   20   40          out_of_orderness_ms = 5
         watermarks   -∞    5   25   25   35
     """
-    advanced = [time_ms - out_of_orderness_ms for time_ms in times_ms]
-    return list(accumulate(advanced, max, initial=watermark_ms))
+    newest_ms = accumulate(times_ms, max, initial=watermark_ms + out_of_orderness_ms)
+    return [time_ms - out_of_orderness_ms for time_ms in newest_ms]

@@ -1,0 +1,151 @@
+"""The sets of operators that schedules are about, in the oracle's words, and the library's words for those."""
+
+import json
+from typing import Any, NamedTuple
+
+import msgspec
+from arro3.core import DataType
+from chaos.oracle.rules import Calendar, Column, Declared, Hopping, Rules, Sessions, Sliding, Top, Tumbling
+from samples import HIT_AVSC
+
+from headrace import schema, windows
+from headrace.aggregates import Aggregate, Count, First, Last, Max, Mean, Min, Sum
+from headrace.codec import JsonCodec
+from headrace.fold import Folded
+from headrace.operators import Land
+from headrace.topology import Topology
+from headrace.window_rows import Top as KeptKeys
+from headrace.windowed import Windowed
+
+_CODEC = JsonCodec(schema.parse(HIT_AVSC))
+_AGGREGATES = {"sum": Sum, "min": Min, "max": Max, "mean": Mean, "first": First, "last": Last}
+
+EVENTS, SUM = Column("events", "count"), Column("value_sum", "sum", "value")
+FIRST, LAST = Column("first_page", "first", "page"), Column("last_page", "last", "page")
+LOWEST, HIGHEST = Column("value_min", "min", "value"), Column("value_max", "max", "value")
+MEAN, VALUES = Column("value_mean", "mean", "value"), Column("values", "values", "value")
+
+
+class AllValues(msgspec.Struct, frozen=True):
+    """A Fold that keeps every value with its time: nothing can be lost, doubled or mixed up without being seen."""
+
+    def initial(self) -> list[Any]:
+        return []
+
+    def add(self, state: list[Any], value: Any, time_ms: int) -> list[Any]:
+        state.append([time_ms, value])  # in place: whoever shares the state shows
+        return state
+
+    def merge(self, earlier: list[Any], later: list[Any]) -> list[Any]:
+        earlier.extend(later)
+        return earlier
+
+    def result(self, state: list[Any]) -> str:
+        return json.dumps(sorted(state))
+
+    def snapshot(self, state: list[Any]) -> list[Any]:
+        return state
+
+    def restore(self, snapshot: list[Any]) -> list[Any]:
+        return snapshot
+
+    def result_type(self, field_type: DataType | None) -> DataType:
+        return DataType.string()
+
+
+class OperatorSet(NamedTuple):
+    """What one pipeline computes, and the pace of the events that make it interesting."""
+
+    name: str
+    operators: tuple[Declared, ...]
+    """Those without a lateness get the schedule's."""
+    landing: bool = False
+    starts_at_ms: int = 0
+    """When the first events happen."""
+    step_ms: int = 1
+    """Event times, out-of-orderness and lateness are multiples of it."""
+
+
+_QUARTER_MS = 900_000
+TUMBLING_AND_SESSIONS = OperatorSet(
+    "tumbling and sessions",
+    (
+        Declared("pages", Tumbling(10), ("page",), (EVENTS, SUM)),
+        Declared("sessions", Sessions(10), ("user",), (EVENTS, FIRST, LAST)),
+    ),
+    landing=True,
+)
+HOPPING_AND_EARLY = OperatorSet(
+    "hopping and early",
+    (
+        Declared("hops", Hopping(15, 5, offset_ms=3), ("page",), (EVENTS, SUM, MEAN), lateness_ms=12, early=True),
+        Declared("visits", Sessions(10), ("user",), (EVENTS, FIRST, LAST), lateness_ms=25, early=True),
+    ),
+)
+SLIDING_AND_TOP = OperatorSet(
+    "sliding and top",
+    (
+        Declared("moments", Sliding(10), ("user",), (EVENTS, SUM, VALUES), complete=True),
+        Declared("best", Tumbling(20, offset_ms=-7), ("page",), (EVENTS, SUM), top=Top(1, "events")),
+        Declared("glimpses", Hopping(5, 10), ("user", "page"), (EVENTS, FIRST)),
+    ),
+)
+CALENDAR = OperatorSet(
+    "calendar",
+    (
+        Declared(
+            *("days", Calendar("Europe/Berlin"), ("page",), (EVENTS, LOWEST, HIGHEST)),
+            lateness_ms=9 * _QUARTER_MS,
+            early=True,
+        ),
+        Declared("errands", Sessions(10 * _QUARTER_MS), ("user",), (EVENTS, FIRST, LAST, VALUES), complete=True),
+    ),
+    starts_at_ms=1_679_774_400_000,  # 2023-03-25T20:00Z: the night in which Berlin's clocks go forward
+    step_ms=_QUARTER_MS,
+)
+SETS = (*[TUMBLING_AND_SESSIONS] * 3, HOPPING_AND_EARLY, SLIDING_AND_TOP, CALENDAR)
+"""As often as a schedule is about them."""
+
+
+def topology(rules: Rules) -> Topology:
+    """All of it, over one topic."""
+    return Topology(
+        codec=_CODEC,
+        operators=(*map(_operator, rules.operators), *([Land()] if rules.landing else [])),
+        event_time="at",
+        out_of_orderness_ms=rules.out_of_orderness_ms,
+        max_skew_ms=rules.max_skew_ms,
+    )
+
+
+def _operator(declared: Declared) -> Windowed:
+    return Windowed(
+        table=declared.table,
+        window=_window(declared),
+        key=declared.key,
+        aggregates={column.name: _aggregate(column) for column in declared.columns},
+        complete=declared.complete,
+        allowed_lateness_ms=declared.lateness_ms,
+        early_results=declared.early,
+        top=None if declared.top is None else KeptKeys(declared.top.keys, by=declared.top.by),
+    )
+
+
+def _window(declared: Declared) -> windows.Windows:
+    match declared.window:
+        case Tumbling(size_ms, offset_ms):
+            return windows.TumblingWindows(size_ms, offset_ms)
+        case Hopping(size_ms, advance_ms, offset_ms):
+            return windows.HoppingWindows(size_ms, advance_ms, offset_ms, leaves_gaps=advance_ms > size_ms)
+        case Calendar(zone):
+            return windows.CalendarWindows("day", zone)
+        case Sliding(size_ms):
+            return windows.SlidingWindows(size_ms)
+        case Sessions(gap_ms):
+            return windows.SessionWindows(gap_ms)
+
+
+def _aggregate(column: Column) -> Aggregate:
+    if column.field is None:
+        return Count()
+    return Folded(AllValues(), column.field) if column.what == "values" else _AGGREGATES[column.what](column.field)

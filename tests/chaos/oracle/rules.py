@@ -1,0 +1,104 @@
+"""What a pipeline was configured with, and what its logs hold: the oracle's own words for it, all plain tuples."""
+
+from collections import Counter
+from typing import Any, NamedTuple
+
+Row = tuple[Any, ...]
+Rows = Counter[Row]
+"""A multiset."""
+Tables = dict[str, Rows]
+"""Table to its rows."""
+
+
+class Logged(NamedTuple):
+    """One record of a partition's log."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Tumbling(NamedTuple):
+    """Side by side, from `offset_ms` on in both directions."""
+
+    size_ms: int
+    offset_ms: int = 0
+
+
+class Hopping(NamedTuple):
+    """One starts every `advance_ms`; they overlap, or leave gaps."""
+
+    size_ms: int
+    advance_ms: int
+    offset_ms: int = 0
+
+
+class Calendar(NamedTuple):
+    """Days of a time zone."""
+
+    zone: str
+
+
+class Sliding(NamedTuple):
+    """One for every event time of a key: everything from `size_ms` before it up to it."""
+
+    size_ms: int
+
+
+class Sessions(NamedTuple):
+    """Activity of a key without a silence longer than the gap."""
+
+    gap_ms: int
+
+
+Fixed = Tumbling | Hopping | Calendar
+"""Windows that time alone decides."""
+
+
+class Column(NamedTuple):
+    """An aggregate."""
+
+    name: str
+    what: str
+    """`count`, `sum`, `min`, `max`, `mean`, `first`, `last`, or `values`: all of them with their times, as JSON."""
+    field: str | None = None
+
+
+class Top(NamedTuple):
+    """Only the best keys of each window are given out."""
+
+    keys: int
+    by: str
+    """A column; the largest are the best, and none at all is worse than any. Ties: the smaller key."""
+
+
+class Declared(NamedTuple):
+    """A windowed operator."""
+
+    table: str
+    window: Fixed | Sliding | Sessions
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    lateness_ms: int = 0
+    early: bool = False
+    top: Top | None = None
+    complete: bool = False
+    """Whether a row is the whole truth; otherwise it has what merging it with other partitions' rows takes."""
+
+    @property
+    def kind(self) -> str:
+        """Of the windows, in a word."""
+        return type(self.window).__name__.lower()
+
+
+class Rules(NamedTuple):
+    """The whole configuration; milliseconds."""
+
+    operators: tuple[Declared, ...]
+    out_of_orderness_ms: int
+    max_skew_ms: int
+    landing: bool = True
+    """Whether every event is landed as well."""
