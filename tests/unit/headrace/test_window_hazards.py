@@ -1,0 +1,61 @@
+"""What goes wrong with windows in rare inputs: rounding, the ends of the calendar, very many windows at once."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+from samples import NOON_MS, topology
+
+from headrace.aggregates import Count, Mean, Sum
+from headrace.records import Record, TopicPartition
+from headrace.topology import Logic, Topology
+from headrace.windowed import Windowed
+from headrace.windows import HoppingWindows, SessionWindows, SlidingWindows, TumblingWindows, Windows
+
+PLACE = TopicPartition("hits", 0)
+
+
+def windowed(window: Windows, **members: Any) -> Windowed:
+    declared: dict[str, Any] = {"table": "t", "key": ("user",), "aggregates": {"n": Count(), "sum": Sum("value")}}
+    return Windowed(window=window, **(declared | members))
+
+
+def event(offset: int, at_ms: int, user: str = "ann", value: float | None = 1.0) -> Record:
+    fields = {"user": user, "page": "/", "at": at_ms, "value": value}
+    return Record("hits", 0, offset, NOON_MS, "CREATE_TIME", key=b"k", value=json.dumps(fields).encode())
+
+
+def given_out(logic: Logic) -> list[tuple[Any, ...]]:
+    return [row for rows in logic.rows for row in zip(*(column.to_pylist() for column in rows.columns), strict=True)]
+
+
+def rows_of_batches(declared: Topology, records: list[Record], size: int) -> list[tuple[Any, ...]]:
+    """What comes out in batches of this size, each by a function that loads the state."""
+    found: list[tuple[Any, ...]] = []
+    watermark_ms, chain = None, []
+    for start in range(0, len(records), size):
+        logic = declared.build(PLACE, watermark_ms, chain)
+        logic.apply(records[start : start + size])
+        found += given_out(logic)
+        saved = logic.save(may_extend=False)
+        watermark_ms, chain = logic.watermark_ms, [saved.content] if saved else []
+    logic = declared.build(PLACE, watermark_ms, chain)
+    logic.tick()
+    return sorted(found + given_out(logic), key=repr)
+
+
+@pytest.mark.parametrize("lateness_ms", [0, 15])
+@pytest.mark.parametrize(
+    "window", [TumblingWindows(20), HoppingWindows(20, 5), SlidingWindows(20), SessionWindows(6)], ids=repr
+)
+def test_doubles_are_rounded_alike_wherever_batches_are_cut(window: Windows, lateness_ms: int) -> None:
+    """(0.1 + 0.2) + 0.3 is not 0.1 + (0.2 + 0.3): what is added to what may not depend on what is given out together."""
+    draw = random.Random(7)
+    aggregates = {"sum": Sum("value"), "mean": Mean("value")}
+    declared = topology(windowed(window, aggregates=aggregates), allowed_lateness_ms=lateness_ms)
+    times_ms = [n * 2 - draw.choice((0, 0, 0, 7, 19)) for n in range(120)]
+    records = [event(n, at_ms, draw.choice("ab"), draw.random()) for n, at_ms in enumerate(times_ms)]
+    at_once = rows_of_batches(declared, records, len(records))
+    for size in (1, 7, 40):
+        assert rows_of_batches(declared, records, size) == at_once
