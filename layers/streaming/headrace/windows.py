@@ -5,10 +5,11 @@ Streams, Beam and Quix decide about the same questions, and why ours is what it 
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from math import gcd
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args, overload
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -87,12 +88,29 @@ class HoppingWindows(msgspec.Struct, frozen=True):
         """The longest slice of time of which every window is a whole number: events are aggregated once per pane."""
         return gcd(self.size_ms, self.advance_ms)
 
-    def containing(self, time_ms: int) -> list[Window]:
-        """The windows of a time, the earliest first."""
+    def containing(self, time_ms: int) -> Sequence[Window]:
+        """The windows of a time, the earliest first. They are made when looked at: there can be thousands."""
         last_ms = time_ms - (time_ms - self.offset_ms) % self.advance_ms
         earlier = (time_ms - self.size_ms - last_ms) // self.advance_ms + 1  # not positive: windows before the last
-        starts_ms = [last_ms + n * self.advance_ms for n in range(earlier, 1)]
-        return [Window(start_ms, start_ms + self.size_ms) for start_ms in starts_ms]
+        return _Hops(range(last_ms + earlier * self.advance_ms, last_ms + 1, self.advance_ms), self.size_ms)
+
+
+class _Hops(Sequence[Window]):
+    """Windows of one size, by their starts."""
+
+    def __init__(self, starts_ms: range, size_ms: int) -> None:
+        self._starts_ms, self._size_ms = starts_ms, size_ms
+
+    def __len__(self) -> int:
+        return len(self._starts_ms)
+
+    @overload
+    def __getitem__(self, place: int) -> Window: ...
+    @overload
+    def __getitem__(self, place: slice) -> "_Hops": ...
+    def __getitem__(self, place: int | slice) -> "Window | _Hops":
+        found = self._starts_ms[place]
+        return _Hops(found, self._size_ms) if isinstance(found, range) else Window(found, found + self._size_ms)
 
 
 CalendarUnit = Literal["day", "week", "month"]
