@@ -73,3 +73,31 @@ def test_thousands_of_overlapping_windows_cost_no_more_than_their_panes() -> Non
     logic.apply([event(n, 20 + n % 2) for n in range(500)])  # each missed thousands of windows
     logic.apply([event(n, -1_000) for n in range(500)])  # … and these all of theirs
     assert time.process_time() - seconds < 3
+
+
+def test_thousands_of_open_sessions_of_one_key_are_found_one_by_one() -> None:
+    """Lateness that is much longer than the gap keeps them open: 8,000 start, every second two are joined, all close.
+
+    sessions   [0][4][8][12] …        gap = 1, then one event between two
+    """
+    logic = topology(windowed(SessionWindows(1), key=()), allowed_lateness_ms=10**9).build(PLACE, None)
+    seconds = time.process_time()
+    logic.apply([event(n, 4 * n) for n in range(8_000)])
+    logic.apply([event(n, 8 * n + step) for n in range(4_000) for step in (1, 2, 3)])
+    assert logic.open_rows == 4_000
+    logic.committed()
+    logic.apply([event(n, 10**10) for n in range(2)])
+    assert len(given_out(logic)) == 4_000
+    assert time.process_time() - seconds < 2
+
+
+def test_records_for_windows_that_are_over_cost_what_they_change() -> None:
+    """8,000 keys are given out early when their window gets over, and each once more."""
+    early = windowed(TumblingWindows(10_000), early_results=True)
+    logic = topology(early, allowed_lateness_ms=10**6).build(PLACE, None)
+    logic.apply([event(n, n, f"user-{n}") for n in range(8_000)])
+    logic.committed()
+    seconds = time.process_time()
+    logic.apply([event(0, 20_000), *(event(n, n, f"user-{n}") for n in range(8_000))])
+    assert len(given_out(logic)) == 16_000
+    assert time.process_time() - seconds < 1.5
