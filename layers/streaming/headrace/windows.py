@@ -122,7 +122,8 @@ class CalendarWindows(msgspec.Struct, frozen=True):
         2024-03-30        2024-03-31    2024-04-01     zone = "Europe/Berlin": clocks go forward on
         |--------24 h-----|----23 h-----|---------     the 31st, and that day is an hour shorter
 
-    In the first and the last year of the calendar (1 and 9999), whose ends no zone can reach, windows are days of UTC.
+    In the first and the last year of the calendar (1 and 9999), whose ends no zone can reach, windows are days of UTC;
+    so is what begins in the first one.
 
     Raises:
         ConfigurationError: there is no such unit or zone.
@@ -152,6 +153,8 @@ class CalendarWindows(msgspec.Struct, frozen=True):
         moment = _EPOCH + timedelta(milliseconds=time_ms)
         first = _first_date(self.unit, moment.astimezone(ZoneInfo(self.zone)).date())
         window = _calendar_window(self.unit, self.zone, first)
+        if window.start_ms < _CALENDAR_FROM_MS:
+            return TumblingWindows(_DAY_MS).containing(time_ms)
         if time_ms >= window.end_ms:  # clocks went back over midnight: the next day has begun already
             window = _calendar_window(self.unit, self.zone, _next_date(self.unit, first))
         return [window]
@@ -209,6 +212,8 @@ Windows = FixedWindows | SlidingWindows | SessionWindows
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _DAY_MS = 86_400_000
+_LONGEST_MS = 10_000 * 366 * _DAY_MS
+"""Longer than from year 1 to 9999."""
 _CALENDAR_FROM_MS, _CALENDAR_TO_MS = ((datetime(year, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND for year in (2, 9999))
 
 
@@ -252,6 +257,8 @@ def _next_date(unit: CalendarUnit, first: date) -> date:
 def _check_positive(what: str, length_ms: int) -> None:
     if not isinstance(length_ms, int) or length_ms <= 0:
         raise ConfigurationError(f"{what} must be positive, not {length_ms}")
+    if length_ms > _LONGEST_MS:
+        raise ConfigurationError(f"{what} must be no more than {_LONGEST_MS}, all time there is, not {length_ms}")
 
 
 def _check_offset(whose: str, offset_ms: int, of: str, length_ms: int) -> None:

@@ -205,6 +205,8 @@ WRONG = {
     "TumblingWindows(60, offset_ms=60)": "a tumbling window's offset_ms (60) must be smaller than its size_ms (60)",
     "TumblingWindows(60, offset_ms=-60)": "a tumbling window's offset_ms (-60) must be smaller than its size_ms (60)",
     "HoppingWindows(0, 1)": "a hopping window's size_ms must be positive, not 0",
+    "TumblingWindows(10**15)": "a tumbling window's size_ms must be no more than 316224000000000, all time there is, "
+    "not 1000000000000000",
     "HoppingWindows(60, 0)": "a hopping window's advance_ms must be positive, not 0",
     "HoppingWindows(60, 9, offset_ms=9)": "a hopping window's offset_ms (9) must be smaller than its advance_ms (9)",
     "HoppingWindows(60, 90)": "a hopping window's advance_ms (90) is larger than its size_ms (60): events between two "
