@@ -167,6 +167,16 @@ def column(values: list[Any], arrow_type: DataType) -> Array:
     return Array(values, arrow_type)
 
 
+def within_years(times_ms: list[int]) -> list[int]:
+    """Times that every reader can read: those outside of the years 1 to 9999 become their first or last moment.
+
+    Bounds of windows can lie there, beyond the events in them.
+    """
+    if not times_ms or (min(times_ms) >= MIN_TIME_MS and max(times_ms) <= MAX_TIME_MS):
+        return times_ms
+    return [min(max(time_ms, MIN_TIME_MS), MAX_TIME_MS) for time_ms in times_ms]
+
+
 def _list_column(values: list[list[Any] | None], arrow_type: DataType) -> Array:
     item_type = arrow_type.value_type
     assert item_type is not None  # noqa: S101 - a list type has one
@@ -203,6 +213,11 @@ def _header_column(records: Sequence[Record]) -> Array:
     return list_array(offsets, struct_array([names, values], fields=_HEADER), type=_HEADERS)
 
 
+def is_name(name: str) -> bool:
+    """Whether it can be part of an object key: what Kafka allows topics to be called."""
+    return _SAFE_NAME.fullmatch(name) is not None and name not in {".", ".."}
+
+
 def final_key(
     file: LakeFile, *, pipeline: str, generation: str, topic: str, partition: int, version: int, number: int
 ) -> str:
@@ -216,7 +231,7 @@ def final_key(
             anything but small letters, digits and underscores.
     """
     for name in (pipeline, topic, *file.table.split("/")):
-        if not _SAFE_NAME.fullmatch(name) or name in {".", ".."}:
+        if not is_name(name):
             raise InvariantError(f"{name!r} cannot be part of an object key")
     if not _GENERATION.fullmatch(generation):
         raise InvariantError(f"generation {generation!r} cannot be part of an object key")

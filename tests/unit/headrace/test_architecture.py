@@ -28,8 +28,8 @@ RINGS = {
         *("watermark", "windows"),
     },
     2: {
-        *("checkpoint", "early", "fixed", "operators", "outbox", "sessions", "sliding", "topology", "warm"),
-        *("window_rows", "windowed"),
+        *("checkpoint", "early", "event_clock", "fixed", "operators", "outbox", "own_tables", "sessions", "sliding"),
+        *("topology", "warm", "window_rows", "windowed"),
     },
     3: {"janitor", "pipeline", "sweeper"},
 }
