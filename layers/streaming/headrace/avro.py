@@ -16,7 +16,7 @@ import msgspec
 from headrace.avro_layout import layout
 from headrace.avro_types import Branch, Decimal, Enum, Fixed, Scalar, Union
 from headrace.codec import Decoded, Value, rescue, rescuing
-from headrace.errors import ConfigurationError, PoisonError
+from headrace.errors import ConfigurationError, PoisonError, SchemaError
 from headrace.json_spelling import JsonSpelling, decimal_of, one_of
 from headrace.readers import spelled
 from headrace.records import Record
@@ -26,7 +26,7 @@ Framing: TypeAlias = Callable[[bytes], tuple[Schema, bytes]]
 """From a payload to its writer's schema and the record's own bytes, or PoisonError: the place for a registry, whose
 serializers put a schema's number before the record. Equal schemas have to be one object: it is looked up by that."""
 
-_Reading: TypeAlias = Callable[[bytes], dict[str, Any]]
+_Reading: TypeAlias = Callable[[bytes | None], dict[str, Any]]
 
 
 class AvroCodec:
@@ -55,21 +55,17 @@ class AvroCodec:
         self._reader = schema.reader(AvroSpelling(), forbid_unknown_fields=False)
         self._rescuing = rescuing(self._reader.type)
         self._readings: dict[int, tuple[Schema, _Reading]] = {}
-        if isinstance(writer, Schema):
-            self._reading(writer)
-            self._framing: Framing = lambda payload: (writer, payload)
-        else:
-            _fastavro()
-            self._framing = writer
+        self._read = self._reading(writer) if isinstance(writer, Schema) else self._framed(writer)
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         """See `Codec.decode`."""
+        read = self._read
         readable: list[Record] = []
         objects: list[dict[str, Any]] = []
         poison: list[tuple[Record, PoisonError]] = []
         for record in records:
             try:
-                objects.append(self._fields(record.value))
+                objects.append(read(record.value))
             except PoisonError as error:
                 poison.append((record, error))
             else:
@@ -80,11 +76,20 @@ class AvroCodec:
             return self._one_by_one(readable, objects, poison)
         return Decoded(readable, values, poison)
 
-    def _fields(self, payload: bytes | None) -> dict[str, Any]:
-        if not payload:
-            raise _absent(payload)
-        writer, content = self._framing(payload)
-        return self._reading(writer)(content)
+    def _framed(self, framing: Framing) -> _Reading:
+        fastavro()
+
+        def read(payload: bytes | None) -> dict[str, Any]:
+            if not payload:
+                raise _absent(payload)
+            writer, content = framing(payload)
+            try:
+                reading = self._reading(writer)
+            except SchemaError as error:
+                raise PoisonError("unreadable_schema", str(error)) from None
+            return reading(content)
+
+        return read
 
     def _reading(self, writer: Schema) -> _Reading:
         known = self._readings.get(id(writer))
@@ -145,21 +150,27 @@ class AvroSpelling(JsonSpelling):
         return msgspec.UNSET
 
 
-def _fastavro() -> Any:
+def fastavro() -> Any:
+    """The library, imported by the first codec.
+
+    Raises:
+        ConfigurationError: it is not installed.
+    """
     try:
-        import fastavro  # noqa: PLC0415 - see the module's docstring
+        import fastavro as library  # noqa: PLC0415 - see the module's docstring
     except ImportError as error:
         raise ConfigurationError(f"Avro needs fastavro: build the layer with headrace[avro] ({error})") from None
-    return fastavro
+    return library
 
 
 def _reading(definition: dict[str, Any]) -> _Reading:
     """One payload's fields, or PoisonError."""
-    fastavro = _fastavro()
-    parsed = fastavro.parse_schema(definition)
-    decode: Callable[..., Any] = fastavro.schemaless_reader
+    parsed = fastavro().parse_schema(definition)
+    decode: Callable[..., Any] = fastavro().schemaless_reader
 
-    def read(payload: bytes) -> dict[str, Any]:
+    def read(payload: bytes | None) -> dict[str, Any]:
+        if not payload:
+            raise _absent(payload)
         stream = io.BytesIO(payload)
         try:
             fields: dict[str, Any] = decode(stream, parsed)

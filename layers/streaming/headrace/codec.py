@@ -14,7 +14,7 @@ from headrace.errors import PoisonError, SchemaError
 from headrace.json_spelling import JsonSpelling
 from headrace.readers import RecordReader, spelled
 from headrace.records import Record
-from headrace.rescued import Rescued, Unusable
+from headrace.rescued import Rescued, Unusable, child
 from headrace.schema import Schema
 
 Value = Any
@@ -113,6 +113,12 @@ def rescue(reader: RecordReader, rescuing_type: type[msgspec.Struct], members: d
     Raises:
         PoisonError: `missing_field` or `invalid_field`, with the path.
     """
+    if known := reader.known(members):
+        unknown = {child("", name): members[name] for name in members.keys() - known.keys()}
+        try:
+            return msgspec.convert(known | {RESCUED: _text_of(unknown)}, rescuing_type, dec_hook=spelled)
+        except msgspec.ValidationError:
+            pass  # more is wrong
     rescued: Rescued = {}
     try:
         values = reader.members(members, "", rescued)
@@ -120,7 +126,7 @@ def rescue(reader: RecordReader, rescuing_type: type[msgspec.Struct], members: d
         if error.missing:
             raise PoisonError("missing_field", error.path) from None
         raise PoisonError("invalid_field", f"{error.path}: {error.problem}") from None
-    return rescuing_type(**values, _rescued=json_object.text(rescued) if rescued else None)
+    return rescuing_type(**values, _rescued=_text_of(rescued))
 
 
 class RawCodec:
@@ -167,6 +173,10 @@ class LogCodec:
             decoded.records.append(record)
             decoded.values.append(event)
         return decoded
+
+
+def _text_of(rescued: Rescued) -> str | None:
+    return json_object.text(rescued) if rescued else None
 
 
 def rescuing(strict: type[msgspec.Struct]) -> type[msgspec.Struct]:

@@ -17,6 +17,7 @@ from msgspec import Meta
 from headrace.avro_types import AvroType, Branch, Decimal, Enum, Fixed, Scalar, Union, unqualified
 
 MAX_FLOAT32 = (2 - 2**-23) * 2.0**127
+MAX_FLOAT64 = (2 - 2**-52) * 2.0**1023
 DAY_US = 86_400_000_000
 
 # Times are of the years 1 to 9999: one value beyond makes DuckDB refuse its whole file.
@@ -26,7 +27,7 @@ TYPES: dict[str, Any] = {
     "long": Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)],
     # Beyond, the column would hold infinity.
     "float": Annotated[float, Meta(ge=-MAX_FLOAT32, le=MAX_FLOAT32)],
-    "double": float,
+    "double": Annotated[float, Meta(ge=-MAX_FLOAT64, le=MAX_FLOAT64)],
     "bytes": bytes,
     "string": str,
     "uuid": Annotated[str, Meta(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\\Z")],

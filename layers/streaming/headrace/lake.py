@@ -37,6 +37,8 @@ COMPLETENESS = "headrace.rows"
 """Metadata key of every table: `complete` rows, or `partial` ones that readers merge by key over partitions."""
 MERGE = "headrace.merge"
 """Metadata key of partial tables: JSON that says how rows of one key merge (`aggregates.merge_rule`)."""
+ALIASES = "headrace.aliases"
+"""Metadata key of tables with renamed columns: JSON, a column's name to its names in older files."""
 
 _HEADER = [
     Field("key", DataType.string(), nullable=False),
@@ -76,12 +78,16 @@ class LakeTable(msgspec.Struct, frozen=True):
     """Whether a row is the whole truth of its key, or a partial that readers merge over partitions."""
     merge: dict[str, Any] | None = None
     """How readers do that, as plain data; None: by themselves."""
+    aliases: Mapping[str, Sequence[str]] | None = None
+    """What columns are called in older files, of those that were renamed."""
 
     def schema(self) -> Schema:
         """The files' schema, metadata included."""
         metadata = {COMPLETENESS: "complete" if self.complete else "partial"}
         if self.merge is not None:
             metadata[MERGE] = msgspec.json.encode(self.merge).decode()
+        if self.aliases:
+            metadata[ALIASES] = msgspec.json.encode(self.aliases).decode()
         return Schema(list(self.fields), metadata=metadata)
 
 

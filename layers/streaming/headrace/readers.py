@@ -197,7 +197,8 @@ class RecordReader:
             (field, (field.name, *field.aliases), reader, default_of(field))
             for field, reader in zip(of.fields, readers, strict=True)
         ]
-        self._names = {name for field in of.fields for name in (field.name, *field.aliases)}
+        self._names = {field.name for field in of.fields}
+        self._aliases = {alias for field in of.fields for alias in field.aliases}
         self.type = msgspec.defstruct(
             of.name,
             [_member(field.name, reader.type, default) for field, _, reader, default in self._fields],
@@ -211,6 +212,12 @@ class RecordReader:
         if not isinstance(raw, dict):
             raise another_type(path, "object", raw)
         return self.type(**self.members(raw, path, rescued))
+
+    def known(self, raw: dict[str, Any]) -> dict[str, Any] | None:
+        """The members of these names alone, where others are too many and none goes by an earlier name."""
+        if not self._keeps_unknown or not self._aliases.isdisjoint(raw):
+            return None
+        return {name: raw[name] for name in raw if name in self._names}
 
     def members(self, raw: dict[str, Any], path: str, rescued: Rescued) -> dict[str, Any]:
         """The values of those fields that are there.
