@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
-from arro3.core import Array, DataType, Field, RecordBatch, RecordBatchReader, Schema
+from arro3.core import Array, Field, RecordBatch, RecordBatchReader, Schema
 from arro3.io import read_parquet
 
 from headrace.lake import ALIASES, COMPLETENESS, LAKE
@@ -130,7 +130,7 @@ def said(schema: Schema, name: str) -> str | None:
 
 
 class TableSchema:
-    """The columns of all files of a table: the first file's, then what later ones added, widened or called otherwise."""
+    """The columns of all files of a table: the first file's, then what later ones added, widened or renamed."""
 
     def __init__(self, objects: LakeObjects, files: Sequence[TableFile]) -> None:
         """Read the schema of every file.

@@ -55,4 +55,6 @@ def _codec(name: str) -> Codec:
         return LogCodec(schema.load(LOG_SCHEMA))
     if name == "raw":
         return RawCodec()
-    raise ConfigurationError(f"codec {name!r} is none of json:FILE.avsc, avro:FILE.avsc[:WRITER.avsc], log, raw (files in schemas/)")
+    raise ConfigurationError(
+        f"codec {name!r} is none of json:FILE.avsc, avro:FILE.avsc[:WRITER.avsc], log, raw (files in schemas/)"
+    )

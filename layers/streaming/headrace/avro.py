@@ -123,6 +123,8 @@ class AvroCodec:
 class AvroSpelling(JsonSpelling):
     """What fastavro makes of bytes by an `avro_layout`: numbers, bytes, text, unions that say which they are."""
 
+    guesses = False
+
     def scalar(self, of: Scalar | Decimal | Fixed | Enum, raw: Any) -> Any:
         """See `JsonSpelling.scalar`."""
         match of:

@@ -53,6 +53,8 @@ _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 class JsonSpelling:
     """Plain JSON, as producers write it; for unions Avro's own JSON (`{"string": "x"}`) as well."""
 
+    guesses = True
+
     def scalar(self, of: Scalar | Decimal | Fixed | Enum, raw: Any) -> Any:
         """The value.
 

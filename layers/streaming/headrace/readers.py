@@ -32,6 +32,9 @@ from headrace.rescued import Rescued, Unusable, another_type, child
 class Spelling(Protocol):
     """How values are written."""
 
+    guesses: bool
+    """Whether a union's value need not say of which type it is."""
+
     def scalar(self, of: Scalar | Decimal | Fixed | Enum, raw: Any) -> Any:
         """The value, or ValueError."""
         ...
@@ -103,7 +106,10 @@ def reader_of(of: AvroType, spelling: Spelling, *, forbid_unknown_fields: bool =
             readers = [inner(field.of) for field in of.fields]
             return RecordReader(of, readers, forbid_unknown_fields=forbid_unknown_fields)
         case Union():
-            return _UnionReader(of, [inner(branch.of) for branch in of.branches], spelling)
+            # A record that skips over unknown fields could be anything.
+            exact = forbid_unknown_fields or spelling.guesses
+            readers = [reader_of(branch.of, spelling, forbid_unknown_fields=exact) for branch in of.branches]
+            return _UnionReader(of, readers, spelling)
         case Enum():
             return _EnumReader(of, spelling)
     return _ScalarReader(of, spelling)

@@ -20,6 +20,9 @@ from headrace.errors import SchemaError
 from headrace.json_spelling import JsonSpelling
 from headrace.readers import RecordReader, Spelling, default_of, reader_of
 
+REQUIRED = msgspec.UNSET
+"""The written default of a field that has none."""
+
 _TICKS_PER_MS = {"timestamp-millis": 1, "timestamp-micros": 1000, "timestamp-nanos": 1_000_000}
 
 
@@ -35,8 +38,8 @@ class Field(msgspec.Struct, frozen=True):
     """What stands in for an absent field; NODEFAULT where it is required."""
     declared: str = ""
     """The Avro type as it was written, in canonical JSON: what identifies the field's meaning over releases."""
-    written_default: Any = msgspec.UNSET
-    """The default as it was written; UNSET where the field is required."""
+    written_default: Any = REQUIRED
+    """The default as the file has it; null for a nullable field without one."""
     aliases: tuple[str, ...] = ()
     """What the field was called before."""
 
