@@ -43,7 +43,7 @@ def broker():
         yield broker
 
 
-def pipeline(topic, codec, checkpoints, lake):
+def pipeline(codec, checkpoints, lake):
     made = Topology(codec=codec, operators=(Land(),))
     return Pipeline("landing", lambda _topic: made, checkpoints, lake, clock_ms=lambda: NOON_MS)
 
@@ -69,7 +69,7 @@ def test_what_the_old_schema_refused_is_landed_after_the_new_one_is_deployed(kin
     topic = f"orders-{kind}"
     broker.create_topic(topic)
     lake, checkpoints = open_lake(f"file:{tmp_path}"), MemoryCheckpointStore()
-    answer = pipeline(topic, codec(kind, OLD), checkpoints, lake).handle(lambda_event(records_of(topic, SENT[kind])))
+    answer = pipeline(codec(kind, OLD), checkpoints, lake).handle(lambda_event(records_of(topic, SENT[kind])))
     assert (answer["applied"], answer["dead"]) == (2, 2)
     reason = {"json": "invalid_field", "avro": "invalid_avro"}[kind]
     redrive = ["dead", "redrive", str(tmp_path), "--kafka", broker.bootstrap_servers, "--reason", reason, "--send"]
@@ -77,7 +77,7 @@ def test_what_the_old_schema_refused_is_landed_after_the_new_one_is_deployed(kin
     capsys.readouterr()
     back = consumed(broker, topic, 2)
     assert back == [SENT[kind][1], SENT[kind][3]]
-    fixed = pipeline(topic, codec(kind, NEW), checkpoints, lake)
+    fixed = pipeline(codec(kind, NEW), checkpoints, lake)
     answer = fixed.handle(lambda_event(records_of(topic, back, first=4)))
     # An amount of 1e400 is none of a double, either; Avro has no such numbers.
     assert (answer["applied"], answer["dead"]) == ((1, 1) if kind == "json" else (2, 0))
