@@ -122,7 +122,7 @@ def _tag(of: AvroType) -> str | None:
 class _ScalarReader:
     def __init__(self, of: Scalar | Decimal | Fixed, spelling: Spelling) -> None:
         self._of, self._spelling = of, spelling
-        if isinstance(of, Scalar) and of.base != "fixed" and of.kind != "time-millis":
+        if isinstance(of, Scalar) and of.base != "fixed":
             self.type = TYPES[of.kind]
         else:
             self.type = _custom(type(of).__name__, lambda raw: spelling.scalar(of, raw))
