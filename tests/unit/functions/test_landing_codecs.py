@@ -5,12 +5,12 @@ import json
 
 import fastavro
 import pytest
-from landing import topology
-from landing.topology import SCHEMAS, topologies
 
 from headrace.errors import ConfigurationError
 from headrace.records import Record
 from headrace.settings import Settings
+from landing import topology
+from landing.topology import SCHEMAS, topologies
 
 CLICK = {"user_id": "ann", "page": "/", "event_type": "view", "timestamp": 5}
 

@@ -33,6 +33,7 @@ RINGS = {
             "readers",
             "rescued",
             "schema",
+            "spelling",
             "state",
             "top_k",
             "watermark",
