@@ -19,7 +19,8 @@ MAX_DURATION_MS = 366 * 24 * 3_600_000
 
 MAX_ROW_DIGITS = 12
 
-CODEC_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=(raw|log|json:\w[\w.-]*\.avsc)", re.ASCII)
+_AVSC = r"\w[\w.-]*\.avsc"
+CODEC_OF_TOPIC = re.compile(rf"([A-Za-z0-9._-]{{1,249}})=(raw|log|json:{_AVSC}|avro:{_AVSC}(?::{_AVSC})?)", re.ASCII)
 GAPS_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=(allow|forbid)")
 HOST_AND_PORT = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}"
 
@@ -52,7 +53,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """HEADRACE_WARM_ROWS: how many rows of open windows, of all partitions together, a function may keep in memory
     from batch to batch (0: none); None: what fits into half of its memory."""
     landing_codecs: Mapping[str, str] = msgspec.field(default_factory=dict)
-    """HEADRACE_LANDING_CODECS: topic to `json:FILE.avsc`, `log` or `raw`; others land as raw bytes."""
+    """HEADRACE_LANDING_CODECS: topic to `json:FILE.avsc`, `avro:FILE.avsc` (bare records; `avro:FILE.avsc:WRITER.avsc`
+    if the producers' schema is another one), `log` or `raw`; others land as raw bytes."""
     idle_timeout_ms: int = 300_000
     """HEADRACE_IDLE_TIMEOUT_MS: the silence after which the sweeper closes a partition's windows."""
     drain: Literal["true", "false"] = "false"
@@ -159,7 +161,7 @@ _FIELDS: Mapping[str, tuple[Callable[[str], object], str]] = {
     "warm_rows": (_rows, "a whole number of rows"),
     "landing_codecs": (
         _by_topic(CODEC_OF_TOPIC),
-        "TOPIC=CODEC,… with each topic once and the codecs json:FILE.avsc, log, raw",
+        "TOPIC=CODEC,… with each topic once and the codecs json:FILE.avsc, avro:FILE.avsc[:WRITER.avsc], log, raw",
     ),
     "idle_timeout_ms": _duration_ms(1),
     "drain": (_matching("true|false"), "true or false"),
