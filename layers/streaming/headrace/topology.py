@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import msgspec
 from arro3.core import Array, DataType, Field
 
-from headrace import lake, watermark
+from headrace import buckets, lake, watermark
 from headrace.codec import Codec, Decoded, Value
 from headrace.errors import CheckpointCorrupt, ConfigurationError, PoisonError
 from headrace.lake import LakeTable, Rows
-from headrace.operators import Batch, LateRecord, Operator, Restored, Running, Texts
+from headrace.operators import Batch, Land, LateRecord, Operator, Restored, Running, Texts
 from headrace.records import Record, TopicPartition
 from headrace.state import OpenRows, Part
 
@@ -69,6 +69,9 @@ class Topology(msgspec.Struct, frozen=True):
     max_skew_ms: int = 300_000
     """How far an event time may be ahead of Kafka's timestamp. Beyond it the record is a dead letter, so that one
     bad clock does not close everybody's windows; on a CreateTime topic this compares the producer with itself."""
+
+    max_buckets: int = buckets.MAX_BUCKETS
+    """How many buckets of event time one turn takes records of; it decides about commits, never about rows."""
 
     def fingerprint(self) -> str:
         """A digest of everything that the stored state and its meaning depend on."""
@@ -132,10 +135,18 @@ class Logic:
         """How much is open: rows of state, which memory grows with."""
         return sum(map(len, self._states()))
 
-    def apply(self, records: Sequence[Record]) -> None:
-        """Take the records in, in offset order."""
+    def apply(self, records: Sequence[Record]) -> int:
+        """Take records in, in offset order, up to the first one of a bucket too many; how many those were.
+
+        Where a batch is cut changes nothing, so a cut bounds what one commit writes without coarser files.
+        """
         decoded = self.topology.codec.decode(records)
-        times_ms = self._clock.times_ms(decoded)
+        times_ms = buckets.cut(
+            decoded,
+            self._clock.times_ms(decoded),
+            limit=self.topology.max_buckets,
+            bucket_hours=_bucket_hours(self.topology.operators),
+        )
         watermarks_ms = watermark.before_each(times_ms, self._watermark_ms, self.topology.out_of_orderness_ms)
         batch = Batch(decoded.records, decoded.values, times_ms, watermarks_ms, self._texts)
         late = [record for running in self._running for record in running.apply(batch)]
@@ -145,6 +156,7 @@ class Logic:
             self.rows.append(_dead_letter_rows(decoded.poison))
         if late:
             self.rows.append(_late_rows(late))
+        return len(batch.records) + len(decoded.poison)
 
     def tick(self) -> bool:
         """Close every open window by moving the watermark; whether there was one."""
@@ -302,6 +314,11 @@ def _described(configuration: Any) -> Any:
     return [_described(item) for item in configuration] if isinstance(configuration, tuple) else configuration
 
 
+def _bucket_hours(operators: Sequence[Operator]) -> int:
+    """How much event time the smallest bucket is of all tables."""
+    return min(lake.HOURS[operator.bucket] if isinstance(operator, Land) else 1 for operator in operators)
+
+
 def _ticks_per_ms(topology: Topology) -> int:
     if topology.event_time is None:
         return 1
@@ -333,7 +350,7 @@ def _dead_letter_rows(poison: Sequence[tuple[Record, PoisonError]]) -> Rows:
         Array([record.value for record in records], DataType.binary()),
         *lake.record_columns(records),
     ]
-    return Rows(DEAD_LETTERS, [_bucket_ms(record.timestamp_ms) for record in records], columns)
+    return Rows(DEAD_LETTERS, [lake.within_range(record.timestamp_ms) for record in records], columns)
 
 
 def _late_rows(late: Sequence[LateRecord]) -> Rows:
@@ -350,8 +367,3 @@ def _late_rows(late: Sequence[LateRecord]) -> Rows:
         *lake.record_columns(records),
     ]
     return Rows(LATE, [item.time_ms for item in late], columns)
-
-
-def _bucket_ms(timestamp_ms: int) -> int:
-    """Kafka's timestamp, kept within the hours that have a name: a dead letter must always find its place."""
-    return min(max(timestamp_ms, lake.MIN_TIME_MS), lake.MAX_TIME_MS)

@@ -23,7 +23,18 @@ LIBRARY = ROOT / "layers" / "streaming" / "headrace"
 RINGS = {
     0: {"errors", "records"},
     1: {
-        *("aggregates", "avro", "cells", "checksum", "codec", "distinct_count", "event", "event_time", "fold"),
+        *(
+            "aggregates",
+            "avro",
+            "buckets",
+            "cells",
+            "checksum",
+            "codec",
+            "distinct_count",
+            "event",
+            "event_time",
+            "fold",
+        ),
         *("json_object", "lake", "ledger", "log_fields", "logs", "quantiles", "schema", "state", "top_k"),
         *("watermark", "windows"),
     },
