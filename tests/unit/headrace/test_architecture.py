@@ -35,7 +35,7 @@ RINGS = {
             "event_time",
             "fold",
         ),
-        *("json_object", "lake", "ledger", "log_fields", "logs", "quantiles", "schema", "state", "top_k"),
+        *("json_object", "lake", "ledger", "log_fields", "logs", "parquet", "quantiles", "schema", "state", "top_k"),
         *("watermark", "windows"),
     },
     2: {
