@@ -11,8 +11,8 @@ from headrace.settings import Settings
 
 TEMPLATE = validate_application.load_template()
 PARAMETERS = TEMPLATE["Parameters"]
-GLACIER = PARAMETERS["LakeGlacierDays"]["AllowedValues"]
-EXPIRY = PARAMETERS["LakeExpiryDays"]["AllowedValues"]
+GLACIER = [int(days) for days in PARAMETERS["LakeGlacierDays"]["AllowedValues"]]
+EXPIRY = [int(days) for days in PARAMETERS["LakeExpiryDays"]["AllowedValues"]]
 
 
 def deployed(kind, **parameters):

@@ -2,6 +2,8 @@
 
 import binascii
 from collections.abc import Sequence
+from itertools import repeat
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -116,17 +118,15 @@ def different_headers(records: Sequence[Record]) -> tuple[list[Headers], list[in
     Raises:
         EventError: as `Record.headers`.
     """
-    known: dict[bytes, int] = {}
-    which = [known.setdefault(_json(record.raw_headers), len(known)) for record in records]
-    different: list[Headers] = []
-    for record, number in zip(records, which, strict=True):
-        if number == len(different):
-            different.append(record.headers)
-    return different, which
+    raws = list(map(_raw_headers, records))
+    in_json = all(map(isinstance, raws, repeat(msgspec.Raw)))
+    texts: list[bytes] = list(map(bytes if in_json else msgspec.json.encode, raws))
+    of_text = dict(zip(texts, records, strict=True))
+    number = {text: number for number, text in enumerate(of_text)}
+    return [record.headers for record in of_text.values()], list(map(number.__getitem__, texts))
 
 
-def _json(raw_headers: Any) -> bytes:
-    return bytes(raw_headers) if isinstance(raw_headers, msgspec.Raw) else msgspec.json.encode(raw_headers)
+_raw_headers = attrgetter("raw_headers")
 
 
 def _content(record: Record) -> tuple[Any, ...]:

@@ -147,7 +147,7 @@ class Logic:
             limit=self.topology.max_buckets,
             bucket_hours=_bucket_hours(self.topology.operators),
         )
-        watermarks_ms = watermark.before_each(times_ms, self._watermark_ms, self.topology.out_of_orderness_ms)
+        watermarks_ms = self._watermarks_ms(times_ms)
         batch = Batch(decoded.records, decoded.values, times_ms, watermarks_ms, self._texts)
         late = [record for running in self._running for record in running.apply(batch)]
         self.applied, self.dead, self.late = len(batch.records), len(decoded.poison), len(late)
@@ -157,6 +157,13 @@ class Logic:
         if late:
             self.rows.append(_late_rows(late))
         return len(batch.records) + len(decoded.poison)
+
+    def _watermarks_ms(self, times_ms: list[int]) -> list[int]:
+        """The watermark before each record and after all; where nothing looks at the others, only the last."""
+        delay_ms = self.topology.out_of_orderness_ms
+        if self._states():
+            return watermark.before_each(times_ms, self._watermark_ms, delay_ms)
+        return watermark.before_each([max(times_ms)] if times_ms else [], self._watermark_ms, delay_ms)[-1:]
 
     def tick(self) -> bool:
         """Close every open window by moving the watermark; whether there was one."""
