@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from headrace import schema
+from headrace.avro import AvroCodec
 from headrace.codec import Codec, JsonCodec, LogCodec, RawCodec
 from headrace.errors import ConfigurationError
 from headrace.operators import Land
@@ -62,11 +63,17 @@ def _event_time(codec: Codec, chosen: str | None) -> str | None:
 
 
 def _codec(name: str) -> Codec:
-    kind, _, argument = name.partition(":")
-    if kind == "json" and argument and Path(argument).name == argument:
-        return JsonCodec(schema.load(SCHEMAS / argument))
+    kind, *files = name.split(":")
+    if files and all(file and Path(file).name == file for file in files):
+        schemas = [schema.load(SCHEMAS / file) for file in files]
+        if kind == "json" and len(schemas) == 1:
+            return JsonCodec(schemas[0])
+        if kind == "avro":
+            return AvroCodec(schemas[0], schemas[-1])
     if name == "log":
         return LogCodec(schema.load(LOG_SCHEMA))
     if name == "raw":
         return RawCodec()
-    raise ConfigurationError(f"codec {name!r} is none of json:FILE.avsc (a file in schemas/), log, raw")
+    raise ConfigurationError(
+        f"codec {name!r} is none of json:FILE.avsc, avro:FILE.avsc[:WRITER.avsc], log, raw (files in schemas/)"
+    )

@@ -91,9 +91,11 @@ def show(*, location: str, table: str, limit: int, where_hour: str | None, as_js
     It says on stderr whether they are complete or partial.
     """
     objects = open_objects(location)
-    files = lake_reader.of_hour(lake_reader.table_files(objects, table), where_hour)
+    every = lake_reader.table_files(objects, table)
+    files = lake_reader.of_hour(every, where_hour)
     said: set[str] = set()
-    read = lake_reader.rows(objects, files, lambda schema: said.add(lake_reader.completeness(schema)))
+    names = lake_reader.new_names(objects, every[-1])
+    read = lake_reader.rows(objects, files, lambda schema: said.add(lake_reader.completeness(schema)), names)
     rows = list(itertools.islice(read, limit))
     columns = list(dict.fromkeys(name for row in rows for name in row))
     if as_json:

@@ -17,6 +17,7 @@ import msgspec
 from arro3.core import Array, DataType, Field, RecordBatch, Schema, list_array, struct_array
 
 from headrace import parquet
+from headrace.columns import column as column  # noqa: PLC0414 - part of what this module offers
 from headrace.errors import InvariantError
 from headrace.records import Record, different_headers
 
@@ -39,6 +40,8 @@ COMPLETENESS = "headrace.rows"
 """Metadata key of every table: `complete` rows, or `partial` ones that readers merge by key over partitions."""
 MERGE = "headrace.merge"
 """Metadata key of partial tables: JSON that says how rows of one key merge (`aggregates.merge_rule`)."""
+ALIASES = "headrace.aliases"
+"""Metadata key of tables with renamed columns: JSON, a column's name to its names in older files."""
 
 _HEADER = [
     Field("key", DataType.string(), nullable=False),
@@ -81,12 +84,16 @@ class LakeTable(msgspec.Struct, frozen=True):
     """How readers do that, as plain data; None: by themselves."""
     bucket_hours: int = 1
     """How many hours a file's rows can be of: one of `HOURS`."""
+    aliases: Mapping[str, Sequence[str]] | None = None
+    """What columns are called in older files, of those that were renamed."""
 
     def schema(self) -> Schema:
         """The files' schema, metadata included."""
         metadata = {COMPLETENESS: "complete" if self.complete else "partial"}
         if self.merge is not None:
             metadata[MERGE] = msgspec.json.encode(self.merge).decode()
+        if self.aliases:
+            metadata[ALIASES] = msgspec.json.encode(self.aliases).decode()
         return Schema(list(self.fields), metadata=metadata)
 
 
@@ -151,39 +158,6 @@ def encode(part: BucketRows, metadata: Mapping[str, str]) -> LakeFile:
     return LakeFile(
         part.table, part.hour_ms, parquet.encode(batch, part.encoding, metadata), part.rows, part.bucket_hours
     )
-
-
-def column(values: list[Any], arrow_type: DataType) -> Array:
-    """An Arrow column of Python values; times are integers in the type's unit, structs are dicts.
-
-    Raises:
-        OverflowError: a value does not fit the type.
-    """
-    if DataType.is_timestamp(arrow_type):
-        return Array(values, DataType.int64()).cast(arrow_type)
-    if DataType.is_date32(arrow_type):
-        return Array(values, DataType.int32()).cast(arrow_type)
-    if DataType.is_list(arrow_type):
-        return _list_column(values, arrow_type)
-    if DataType.is_struct(arrow_type):
-        return _struct_column(values, arrow_type)
-    return Array(values, arrow_type)
-
-
-def _list_column(values: list[list[Any] | None], arrow_type: DataType) -> Array:
-    item_type = arrow_type.value_type
-    assert item_type is not None  # noqa: S101 - a list type has one
-    items = column([item for value in values for item in value or ()], item_type)
-    offsets = Array(list(accumulate((len(value or ()) for value in values), initial=0)), DataType.int32())
-    absent = Array([value is None for value in values], DataType.bool())
-    return list_array(offsets, items, type=arrow_type, mask=absent)
-
-
-def _struct_column(values: list[dict[str, Any] | None], arrow_type: DataType) -> Array:
-    absent = [value is None for value in values]
-    rows = [value or {} for value in values]
-    members = [column([row.get(field.name) for row in rows], field.type) for field in arrow_type.fields]
-    return struct_array(members, fields=arrow_type.fields, type=arrow_type, mask=Array(absent, DataType.bool()))
 
 
 def record_columns(records: Sequence[Record]) -> list[Array]:

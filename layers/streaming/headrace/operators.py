@@ -189,7 +189,7 @@ class _RunningLand:
         rescued = (Field(RESCUED, DataType.string(), nullable=True),) if codec.rescues else ()
         self._names = [*(field.name for field in codec.schema.fields), *([RESCUED] if rescued else [])]
         fields = (*codec.schema.arrow_fields(), *rescued, *lake.RECORD_FIELDS)
-        self._table = LakeTable(topic, fields, complete=True, bucket_hours=bucket_hours)
+        self._table = LakeTable(topic, fields, complete=True, aliases=codec.schema.aliases, bucket_hours=bucket_hours)
         self._batch: Batch | None = None
 
     def apply(self, batch: Batch) -> list[LateRecord]:

@@ -19,7 +19,8 @@ MAX_DURATION_MS = 366 * 24 * 3_600_000
 
 MAX_ROW_DIGITS = 12
 
-CODEC_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=(raw|log|json:\w[\w.-]*\.avsc)", re.ASCII)
+_AVSC = r"\w[\w.-]*\.avsc"
+CODEC_OF_TOPIC = re.compile(rf"([A-Za-z0-9._-]{{1,249}})=(raw|log|json:{_AVSC}|avro:{_AVSC}(?::{_AVSC})?)", re.ASCII)
 GAPS_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=(allow|forbid)")
 BUCKET_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=(hour|day)")
 EVENT_TIME_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=([A-Za-z_][A-Za-z0-9_]{0,254})")
@@ -57,7 +58,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     raw_events: Literal["true", "false"] = "false"
     """HEADRACE_RAW_EVENTS: `true` has the Lambda runtime pass events on as bytes, without parsing them first."""
     landing_codecs: Mapping[str, str] = msgspec.field(default_factory=dict)
-    """HEADRACE_LANDING_CODECS: topic to `json:FILE.avsc`, `log` or `raw`; others land as raw bytes."""
+    """HEADRACE_LANDING_CODECS: topic to `json:FILE.avsc`, `avro:FILE.avsc` (bare records; `avro:FILE.avsc:WRITER.avsc`
+    if the producers' schema is another one), `log` or `raw`; others land as raw bytes."""
     landing_buckets: Bucket | Mapping[str, Bucket] = "hour"
     """HEADRACE_LANDING_BUCKETS: how much event time a landed file's rows are of, for all topics or by topic; topics
     that are not named have files by the hour."""
@@ -175,7 +177,7 @@ _FIELDS: Mapping[str, tuple[Callable[[str], object], str]] = {
     "raw_events": (_matching("true|false"), "true or false"),
     "landing_codecs": (
         _by_topic(CODEC_OF_TOPIC),
-        "TOPIC=CODEC,… with each topic once and the codecs json:FILE.avsc, log, raw",
+        "TOPIC=CODEC,… with each topic once and the codecs json:FILE.avsc, avro:FILE.avsc[:WRITER.avsc], log, raw",
     ),
     "landing_buckets": (
         _for_all_or_by_topic({"hour", "day"}, BUCKET_OF_TOPIC),
