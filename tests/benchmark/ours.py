@@ -57,13 +57,14 @@ class Handler:
         self._app = importlib.import_module(f"{function}.app")
         if change:
             self._app.TOPOLOGY = change(self._app.TOPOLOGY)
+        self.pipeline = self._app.pipeline
         undecorated = inspect.unwrap(self._app.lambda_handler)
         self._handler = self._app.logger.inject_lambda_context(self._app.metrics.log_metrics(undecorated))
         stores = importlib.import_module("stores")
         self._outbox = stores.outbox(self._app.settings)
         self._checkpoints = stores.checkpoint_store(self._app.settings)
 
-    def handle(self, event: dict[str, Any]) -> None:
+    def handle(self, event: dict[str, Any] | bytes) -> None:
         """Process one event until everything is published."""
         self._handler(event, CONTEXT)
 
@@ -72,7 +73,7 @@ class Handler:
         for event in events:
             self.handle(event)
         for checkpoint in self._checkpoints.checkpoints(self._app.settings.application):
-            self._app.pipeline.tick(checkpoint)
+            self.pipeline.tick(checkpoint)
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Table and content of every published file."""

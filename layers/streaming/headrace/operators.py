@@ -201,7 +201,7 @@ class _RunningLand:
         if batch is None or not batch.records:
             return []
         columns = [
-            lake.column(batch.column(name), field.type)
+            lake.column(batch.column(name), field.type, nullable=field.nullable)
             for name, field in zip(self._names, self._table.fields, strict=False)
         ]
         return [Rows(self._table, batch.times_ms, [*columns, *lake.record_columns(batch.records)])]
