@@ -154,6 +154,8 @@ CONTESTANTS: dict[str, Callable[[], Contestant]] = {
     "clickstream (Avro)": _ours_avro,
     "page_minutes from Kafka": _mapping,
     "landing": _ours("landing"),
+    "landing of orders": _ours("landing"),
+    "landing of orders (Avro)": _ours_landing_avro,
     "landing (Avro)": _ours_landing_avro,
     "logs": _ours("logs"),
     "powertools": _powertools,
