@@ -18,7 +18,7 @@ BATCH_ROWS = 8192
 UNKNOWN = "unknown"
 """The completeness of a file that does not say."""
 
-_KEY = re.compile(rf"{LAKE}/(?P<table>.+)/date=(?P<date>[^/]+)/hour=(?P<hour>[^/]+)/[^/]+\.parquet")
+_KEY = re.compile(rf"{LAKE}/(?P<table>.+)/date=(?P<date>[^/]+)/(?:hour=(?P<hour>[^/]+)/)?[^/]+\.parquet")
 _PARQUET_MAGIC = b"PAR1"
 _SHORTEST_PARQUET = 12
 
@@ -40,7 +40,7 @@ class TableFile(NamedTuple):
 
     key: str
     hour: str
-    """The hour of event time that its rows are of, e.g. `2024-03-13T10` (UTC)."""
+    """The hour of event time that its rows are of, e.g. `2024-03-13T10` (UTC); of a table by day, `2024-03-13`."""
 
 
 class Contents(NamedTuple):
@@ -61,7 +61,7 @@ def tables(objects: LakeObjects) -> dict[str, list[TableFile]]:
     found: dict[str, list[TableFile]] = {}
     for key in objects.keys(f"{LAKE}/"):
         if match := _KEY.fullmatch(key):
-            hour = f"{match['date']}T{match['hour']}"
+            hour = f"{match['date']}T{match['hour']}" if match["hour"] else match["date"]
             found.setdefault(match["table"], []).append(TableFile(key, hour))
     for files in found.values():
         files.sort(key=lambda file: (file.hour, file.key))
@@ -88,7 +88,7 @@ def find_table(objects: LakeObjects, table: str) -> tuple[str, list[TableFile]]:
 
 
 def of_hour(files: list[TableFile], hour: str | None) -> list[TableFile]:
-    """Those of one hour; None: all of them.
+    """Those of one hour (of a table by day: of one date); None: all of them.
 
     Raises:
         OptionError: there is none; says which hours there are.

@@ -9,11 +9,13 @@ from headrace.avro import AvroCodec
 from headrace.codec import Codec, JsonCodec, LogCodec, RawCodec
 from headrace.errors import ConfigurationError
 from headrace.operators import Land
-from headrace.settings import Settings
+from headrace.settings import Bucket, Settings
 from headrace.topology import Topology
 
 NAME = "landing"
 SCHEMAS = Path(__file__).parents[1] / "schemas"
+KAFKA_TIME = "_timestamp_ms"
+"""The column of Kafka's own timestamp."""
 LOG_SCHEMA = SCHEMAS / "log_event.avsc"
 
 
@@ -21,26 +23,43 @@ def topologies(settings: Settings) -> Callable[[str], Topology]:
     """The topology of each topic.
 
     Raises:
-        ConfigurationError: a topic's codec is unknown, or its schema cannot be used.
+        ConfigurationError: a topic's codec is unknown, its schema cannot be used, or has no such event time.
     """
-    declared = {topic: _topology(codec, settings) for topic, codec in settings.landing_codecs.items()}
+    named = {*settings.landing_codecs, *settings.landing_event_times}
+    declared = {topic: _topology(topic, settings) for topic in sorted(named)}
 
     @cache
     def of(topic: str) -> Topology:
-        return declared.get(topic) or _topology("raw", settings)
+        return declared.get(topic) or _topology(topic, settings)
 
     return of
 
 
-def _topology(codec_name: str, settings: Settings) -> Topology:
-    codec = _codec(codec_name)
-    timestamps = [field.name for field in codec.schema.fields if field.ticks_per_ms is not None]
+def _topology(topic: str, settings: Settings) -> Topology:
+    codec = _codec(settings.landing_codecs.get(topic, "raw"))
     return Topology(
         codec=codec,
-        operators=(Land(),),
-        event_time=timestamps[0] if timestamps else None,
+        operators=(Land(_bucket(topic, settings)),),
+        event_time=_event_time(codec, settings.landing_event_times.get(topic)),
         max_skew_ms=settings.max_skew_ms,
     )
+
+
+def _bucket(topic: str, settings: Settings) -> Bucket:
+    buckets = settings.landing_buckets
+    return buckets if isinstance(buckets, str) else buckets.get(topic, "hour")
+
+
+def _event_time(codec: Codec, chosen: str | None) -> str | None:
+    """The field that says when an event happened; None: Kafka's timestamp does."""
+    timestamps = [field.name for field in codec.schema.fields if field.ticks_per_ms is not None]
+    if chosen is None:
+        return timestamps[0] if timestamps else None
+    if chosen not in {*timestamps, KAFKA_TIME}:
+        raise ConfigurationError(
+            f"event time {chosen!r} is no timestamp of {codec.schema.name}: {', '.join([*timestamps, KAFKA_TIME])}"
+        )
+    return None if chosen == KAFKA_TIME else chosen
 
 
 def _codec(name: str) -> Codec:

@@ -64,10 +64,15 @@ def _field(name: str, of: AvroType) -> Field:
     return Field(name, arrow_type(of), nullable=isinstance(of, Nullable))
 
 
-def column(values: Sequence[Any], of: DataType) -> Array:  # noqa: PLR0911 - a case per type
+def column(values: Sequence[Any], of: DataType, *, nullable: bool = True) -> Array:  # noqa: PLR0911 - a case per type
     """An Arrow column of Python values.
 
     Times are integers in the type's unit, structs dicts or objects, maps dicts, decimals `decimal.Decimal`.
+
+    Args:
+        values: of the rows.
+        of: the column's type.
+        nullable: whether a value can be None; of nested columns that are not, nobody has to look for it.
 
     Raises:
         OverflowError: a value does not fit the type.
@@ -77,9 +82,9 @@ def column(values: Sequence[Any], of: DataType) -> Array:  # noqa: PLR0911 - a c
     if DataType.is_date32(of):
         return Array(values, DataType.int32()).cast(of)
     if DataType.is_list(of):
-        return _list_column(values, of)
+        return _list_column(values, of, nullable=nullable)
     if DataType.is_struct(of):
-        return _struct_column(values, of)
+        return _struct_column(values, of, nullable=nullable)
     if DataType.is_map(of):
         return _map_column(values, of)
     if DataType.is_decimal(of):
@@ -88,26 +93,32 @@ def column(values: Sequence[Any], of: DataType) -> Array:  # noqa: PLR0911 - a c
     return Array(values, of)
 
 
-def _list_column(values: Sequence[Sequence[Any] | None], of: DataType) -> Array:
-    assert of.value_type is not None  # noqa: S101 - a list type has one
-    items = column([item for value in values for item in value or ()], of.value_type)
-    return list_array(_offsets(values), items, type=of, mask=_absent(values))
+def _list_column(values: Sequence[Any], of: DataType, *, nullable: bool) -> Array:
+    assert of.value_field is not None  # noqa: S101 - a list type has one
+    present = [value or () for value in values] if nullable else values
+    items = column(list(chain.from_iterable(present)), of.value_field.type, nullable=of.value_field.nullable)
+    return list_array(_offsets(present), items, type=of, mask=_absent(values) if nullable else None)
 
 
-def _struct_column(values: Sequence[Any], of: DataType) -> Array:
+def _struct_column(values: Sequence[Any], of: DataType, *, nullable: bool) -> Array:
     present = next((value for value in values if value is not None), None)
+    rows: Sequence[Any]
     if present is None or isinstance(present, dict):
         rows = [value or {} for value in values]
         members = [column([row.get(field.name) for row in rows], field.type) for field in of.fields]
     else:
         # Under the mask any value will do.
-        rows = [present if value is None else value for value in values]
-        members = [column(list(map(attrgetter(field.name), rows)), field.type) for field in of.fields]
-    return struct_array(members, fields=of.fields, type=of, mask=_absent(values))
+        rows = [present if value is None else value for value in values] if nullable else values
+        members = [_member(rows, field) for field in of.fields]
+    return struct_array(members, fields=of.fields, type=of, mask=_absent(values) if nullable else None)
+
+
+def _member(rows: Sequence[Any], field: Field) -> Array:
+    return column(list(map(attrgetter(field.name), rows)), field.type, nullable=field.nullable)
 
 
 def _offsets(values: Sequence[Any]) -> Array:
-    return Array(list(accumulate((len(value or ()) for value in values), initial=0)), DataType.int32())
+    return Array(list(accumulate(map(len, values), initial=0)), DataType.int32())
 
 
 def _absent(values: Sequence[Any]) -> Array:
@@ -135,7 +146,9 @@ def _map_array(values: Sequence[Any], value: Field) -> Array:
     keys = Array(list(chain.from_iterable(present)), DataType.string())
     items = column([item for of_row in present for item in of_row.values()], value.type)
     found = struct_array([keys, items], fields=entries)
-    return _relabelled(list_array(_offsets(values), found, type=pairs, mask=_absent(values)))
+    return _relabelled(
+        list_array(_offsets([of_row or () for of_row in values]), found, type=pairs, mask=_absent(values))
+    )
 
 
 _IPC_LIST, _IPC_MAP = 12, 17

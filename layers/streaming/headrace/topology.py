@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from headrace import lake, watermark
+from headrace import buckets, lake, watermark
 from headrace.codec import Codec
 from headrace.errors import CheckpointCorrupt, ConfigurationError
 from headrace.event_clock import EventClock
-from headrace.operators import Batch, Operator, Restored, Running, Texts
+from headrace.operators import Batch, Land, Operator, Restored, Running, Texts
 from headrace.own_tables import dead_letter_rows, late_rows
 from headrace.records import Record, TopicPartition
 from headrace.state import OpenRows, Part
@@ -38,6 +38,9 @@ class Topology(msgspec.Struct, frozen=True):
     max_skew_ms: int = 300_000
     """How far an event time may be ahead of Kafka's timestamp. Beyond it the record is a dead letter, so that one
     bad clock does not close everybody's windows; on a CreateTime topic this compares the producer with itself."""
+
+    max_buckets: int = buckets.MAX_BUCKETS
+    """How many buckets of event time one turn takes records of; it decides about commits, never about rows."""
 
     def __post_init__(self) -> None:
         """Refuse what could not work on any partition, when the function's module is imported.
@@ -118,11 +121,19 @@ class Logic:
         """How much is open: rows of state, which memory grows with."""
         return sum(map(len, self._states()))
 
-    def apply(self, records: Sequence[Record]) -> None:
-        """Take the records in, in offset order."""
+    def apply(self, records: Sequence[Record]) -> int:
+        """Take records in, in offset order, up to the first one of a bucket too many; how many those were.
+
+        Where a batch is cut changes nothing, so a cut bounds what one commit writes without coarser files.
+        """
         decoded = self.topology.codec.decode(records)
-        times_ms = self._clock.times_ms(decoded)
-        watermarks_ms = watermark.before_each(times_ms, self._watermark_ms, self.topology.out_of_orderness_ms)
+        times_ms = buckets.cut(
+            decoded,
+            self._clock.times_ms(decoded),
+            limit=self.topology.max_buckets,
+            bucket_hours=_bucket_hours(self.topology.operators),
+        )
+        watermarks_ms = self._watermarks_ms(times_ms)
         batch = Batch(decoded.records, decoded.values, times_ms, watermarks_ms, self._texts)
         late = [record for running in self._running for record in running.apply(batch)]
         self.applied, self.dead, self.late = len(batch.records), len(decoded.poison), len(late)
@@ -131,6 +142,14 @@ class Logic:
             self.rows.append(dead_letter_rows(decoded.poison))
         if late:
             self.rows.append(late_rows(late))
+        return len(batch.records) + len(decoded.poison)
+
+    def _watermarks_ms(self, times_ms: list[int]) -> list[int]:
+        """The watermark before each record and after all; where nothing looks at the others, only the last."""
+        delay_ms = self.topology.out_of_orderness_ms
+        if self._states():
+            return watermark.before_each(times_ms, self._watermark_ms, delay_ms)
+        return watermark.before_each([max(times_ms)] if times_ms else [], self._watermark_ms, delay_ms)[-1:]
 
     def tick(self) -> bool:
         """Close every open window by moving the watermark; whether there was one."""
@@ -220,6 +239,11 @@ def _described(configuration: Any) -> Any:
     if isinstance(configuration, dict):
         return {name: _described(item) for name, item in configuration.items()}
     return [_described(item) for item in configuration] if isinstance(configuration, tuple) else configuration
+
+
+def _bucket_hours(operators: Sequence[Operator]) -> int:
+    """How much event time the smallest bucket is of all tables."""
+    return min(lake.HOURS[operator.bucket] if isinstance(operator, Land) else 1 for operator in operators)
 
 
 _Parts = list[Part | None]

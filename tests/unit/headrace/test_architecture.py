@@ -23,22 +23,11 @@ LIBRARY = ROOT / "layers" / "streaming" / "headrace"
 RINGS = {
     0: {"errors", "records"},
     1: {
-        *("aggregates", "avro", "avro_layout", "avro_types", "avsc", "cells", "checksum", "codec", "columns"),
-        *("distinct_count", "event", "event_time", "evolution", "fold", "json_object", "json_spelling", "lake"),
-        *(
-            "ledger",
-            "log_fields",
-            "logs",
-            "quantiles",
-            "readers",
-            "rescued",
-            "schema",
-            "spelling",
-            "state",
-            "top_k",
-            "watermark",
-            "windows",
-        ),
+        *("aggregates", "avro", "avro_layout", "avro_types", "avsc", "buckets", "cells", "checksum", "codec"),
+        *("columns", "distinct_count", "event", "event_time", "evolution", "fold", "json_object", "json_spelling"),
+        "lake",
+        *("ledger", "log_fields", "logs", "parquet", "quantiles", "readers", "rescued", "schema", "spelling", "state"),
+        *("top_k", "watermark", "windows"),
     },
     2: {
         *("checkpoint", "early", "event_clock", "fixed", "operators", "outbox", "own_tables", "sessions", "sliding"),
