@@ -307,7 +307,7 @@ def _ticks_per_ms(topology: Topology) -> int:
         return 1
     (field,) = topology.codec.schema.project((topology.event_time,)).fields
     if field.ticks_per_ms is None:
-        raise ConfigurationError(f"event time field {field.name!r} is not a timestamp-millis or timestamp-micros")
+        raise ConfigurationError(f"event time field {field.name!r} is not a timestamp-millis, -micros or -nanos")
     return field.ticks_per_ms
 
 

@@ -8,6 +8,7 @@ from arro3.core import DataType, Field
 
 from headrace import lake
 from headrace.aggregates import Aggregate, Columns, merge_rule
+from headrace.avro_types import described
 from headrace.errors import ConfigurationError
 from headrace.lake import LakeTable, Rows
 from headrace.operators import Batch, LateRecord
@@ -102,7 +103,8 @@ class Table:
         """Work out the columns.
 
         Raises:
-            ConfigurationError: a key field is an array, or an aggregate cannot work on its field.
+            ConfigurationError: a key field is an array, an aggregate cannot work on its field, or a field's values
+                cannot be kept in state.
             SchemaError: the schema does not have a field.
         """
         self.name = declared.table
@@ -140,7 +142,7 @@ class Table:
     def _columns(self, aggregates: Mapping[str, Aggregate], schema: Schema) -> list[Field]:
         fields = []
         for name, aggregate in aggregates.items():
-            field_type = schema.arrow_type(aggregate.field) if aggregate.field else None
+            field_type = _kept_type(schema, aggregate.field) if aggregate.field else None
             fields.append(Field(name, aggregate.result_type(field_type), nullable=True))
             if self._partial:
                 fields += [Field(n, kind, nullable=True) for n, kind in aggregate.partials(name, field_type)]
@@ -209,9 +211,22 @@ def _bounds(window: Windows) -> list[Field]:
 def _key_fields(schema: Schema, names: Sequence[str]) -> list[Field]:
     fields = schema.project(names).arrow_fields()
     for field in fields:
+        _kept_type(schema, field.name)
         if DataType.is_list(field.type):
             raise ConfigurationError(f"field {field.name!r} is an array: it cannot be part of a key")
     return fields
+
+
+def _kept_type(schema: Schema, name: str) -> DataType:
+    """The type of a field whose values go into state, which msgpack has to give back as they were."""
+    found = schema.arrow_type(name)
+    item = found
+    while item.value_type is not None and DataType.is_list(item):
+        item = item.value_type
+    if any(of(item) for of in (DataType.is_struct, DataType.is_map, DataType.is_decimal)):
+        what = described(schema.project((name,)).fields[0].avro_type)
+        raise ConfigurationError(f"field {name!r} is {what}: windows keep no records, maps, unions or decimals")
+    return found
 
 
 def _orderly(scalar: Any) -> tuple[bool, Any]:

@@ -25,19 +25,8 @@ RINGS = {
     1: {
         *("aggregates", "avro", "avro_layout", "avro_types", "avsc", "cells", "checksum", "codec", "columns"),
         *("distinct_count", "event", "event_time", "evolution", "fold", "json_object", "json_spelling", "lake"),
-        *(
-            "ledger",
-            "log_fields",
-            "logs",
-            "quantiles",
-            "readers",
-            "rescued",
-            "schema",
-            "state",
-            "top_k",
-            "watermark",
-            "windows",
-        ),
+        *("ledger", "log_fields", "logs", "quantiles", "readers", "rescued", "schema", "spelling", "state"),
+        *("top_k", "watermark", "windows"),
     },
     2: {
         *("checkpoint", "early", "fixed", "operators", "outbox", "sessions", "sliding", "topology", "warm"),
