@@ -2,8 +2,8 @@
 
 zstd's level 1, snappy where a file is small. Statistics and page index of every column, which are the writer's own
 default. A column whose values repeat has a dictionary; where most values are different it would be written beside them
-for nothing. Integers and times, which mostly grow from row to row, are written as differences. One row group: a file has
-the rows of one commit in one bucket, of 6 MB at most.
+for nothing. Integers and times, which mostly grow from row to row, are written as differences. One row group: a file
+has the rows of one commit in one bucket, of 6 MB at most.
 """
 
 import io
