@@ -52,7 +52,8 @@ def test_both_sides_write_the_same_rows(contest, function, counterpart, input_na
 
 
 @pytest.mark.runtime
-def test_the_same_rows_come_out_of_the_real_runtime_of_bytes_and_of_dicts(contest):
+@pytest.mark.usefixtures("contest")
+def test_the_same_rows_come_out_of_the_real_runtime_of_bytes_and_of_dicts():
     """And bytes cost less: the runtime's parser has nothing to do."""
     build_for_runtime(lambda _line: None)
     runtime = importlib.import_module("runtime_contest").RuntimeContest
@@ -61,7 +62,8 @@ def test_the_same_rows_come_out_of_the_real_runtime_of_bytes_and_of_dicts(contes
     assert measured.ours_value > measured.details["parsed_value"] > 0
 
 
-def test_where_the_time_goes_is_told_of_small_and_large_records(contest):
+@pytest.mark.usefixtures("contest")
+def test_where_the_time_goes_is_told_of_small_and_large_records():
     lines = list(importlib.import_module("phases").measurements(1))
     assert [line.details["records"] for line in lines] == [10_000, 3_000]
     assert all("write Parquet" in line.details["phases"] for line in lines)
