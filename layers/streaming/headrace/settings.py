@@ -51,6 +51,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     warm_rows: int | None = None
     """HEADRACE_WARM_ROWS: how many rows of open windows, of all partitions together, a function may keep in memory
     from batch to batch (0: none); None: what fits into half of its memory."""
+    catalog: str = ""
+    """HEADRACE_CATALOG: the database of the Glue catalog in which the lake's tables are registered."""
     landing_codecs: Mapping[str, str] = msgspec.field(default_factory=dict)
     """HEADRACE_LANDING_CODECS: topic to `json:FILE.avsc`, `log` or `raw`; others land as raw bytes."""
     idle_timeout_ms: int = 300_000
@@ -157,6 +159,7 @@ _FIELDS: Mapping[str, tuple[Callable[[str], object], str]] = {
     "session_gap_ms": _duration_ms(1),
     "gaps": (_gaps, "allow, forbid or TOPIC=forbid,TOPIC=allow,… with each topic once"),
     "warm_rows": (_rows, "a whole number of rows"),
+    "catalog": (_matching(r"[a-z0-9_]{1,255}"), "1 to 255 small letters, digits or '_'"),
     "landing_codecs": (
         _by_topic(CODEC_OF_TOPIC),
         "TOPIC=CODEC,… with each topic once and the codecs json:FILE.avsc, log, raw",
