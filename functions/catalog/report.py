@@ -15,8 +15,8 @@ def report(done: Registration) -> dict[str, int]:
     """
     answer = {
         "tables": done.tables,
-        "created": done.created,
-        "updated": done.updated,
+        "new_tables": done.created,
+        "changed_tables": done.updated,
         "added": done.added,
         "replaced": done.replaced,
         "removed": done.removed,

@@ -203,12 +203,10 @@ class Registrar:
         listed, plan.unlooked = self._listed(plan.lake_table, dates, location, registered, now_ms)
         new = [v for v in sorted(wanted_values(listed), reverse=True) if v not in registered]
         schemas = self._schemas(plan.lake_table, [*new[: self._max_partitions], *_current(listed, now_ms)])
-        if not schemas:
-            if known is None:
-                raise CatalogConflict(f"no file of {plan.lake_table} can be read: its columns are not known")
-            return
+        if not schemas and known is None:
+            raise CatalogConflict(f"no file of {plan.lake_table} can be read: its columns are not known")
         desired = desired_table(plan.name, plan.lake_table, location, schemas, by_hour=listed.by_hour)
-        table = merged_table(desired, known)
+        table = merged_table(desired, known) if schemas or known is None else known
         plan.left_out = {**columns_of(schemas).left_out, **_hidden(desired, table)}
         update = table_changes(table, known) if known else ()
         partitions = partition_changes(table, listed, registered, self._max_partitions)
