@@ -26,9 +26,7 @@ _numbers = count()
 def stores(dynamodb_server):
     """One for each racer, with connections of its own."""
     return [
-        DynamoDBCheckpointStore(
-            dynamodb_server.table, dynamodb_server.client("dynamodb", client_config(attempts=1))
-        )
+        DynamoDBCheckpointStore(dynamodb_server.table, dynamodb_server.client("dynamodb", client_config(attempts=1)))
         for _ in range(RACERS)
     ]
 

@@ -56,6 +56,7 @@ def test_every_operation_of_the_adapters_is_recorded():
         "put": "PutObject",
         "copy": "PutObject",
         "list": "ListBucket",
+        "list_with_delimiter": "ListBucket",
         "delete": "DeleteObject",
     }
     known = {f"dynamodb:{''.join(map(str.title, name.split('_')))}" for name in clients}

@@ -136,3 +136,37 @@ def plain_name(lake_table: str) -> str:
 def folder(values: Values) -> str:
     """A partition's folder, within its table's."""
     return "".join(f"{key}={value}/" for key, value in zip((DATE, HOUR), values, strict=False))
+
+
+class MemoryCatalog:
+    """A catalog in this process."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, Table] = {}
+        self._partitions: dict[str, dict[Values, Partition]] = {}
+
+    def tables(self) -> Mapping[str, Table]:
+        """See `Catalog.tables`."""
+        return dict(self._tables)
+
+    def partitions(self, table: str) -> Mapping[Values, Partition]:
+        """See `Catalog.partitions`."""
+        return dict(self._partitions.get(table, {}))
+
+    def apply(self, changes: Changes) -> None:
+        """See `Catalog.apply`."""
+        name = changes.table.name
+        if changes.create or changes.update:
+            self._tables[name] = changes.table
+        partitions = self._partitions.setdefault(name, {})
+        partitions.update({partition.values: partition for partition in (*changes.add, *changes.replace)})
+        for partition in changes.remove:
+            partitions.pop(partition.values, None)
+
+    def drop(self, table: str, values: Values | None = None) -> None:
+        """Take a partition away, or the whole table, as somebody else might."""
+        if values is None:
+            self._tables.pop(table, None)
+            self._partitions.pop(table, None)
+        else:
+            self._partitions.get(table, {}).pop(values, None)

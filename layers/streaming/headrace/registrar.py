@@ -58,7 +58,9 @@ END_BYTES = 32 * 1024
 """Most footers are shorter."""
 MAX_FOOTER_BYTES = 16 * 1024 * 1024
 """No footer of ours comes near it; more is a length read from garbage."""
-MINUTE_MS = 60_000
+RING, GOLDEN = 2**32, 2_654_435_769
+TURN_MS = 300_000
+"""So often other dates are looked into."""
 DAY_HOURS = 24
 
 _DATE, _HOUR = f"{DATE}=", f"{HOUR}="
@@ -172,12 +174,12 @@ class Registrar:
             yield plan
 
     def plans(self, now_ms: int, has_time: Callable[[], bool] = lambda: True) -> Iterator[Plan]:
-        """What each table needs, in another order each minute. Arguments and errors as of `register`."""
+        """What each table needs, in another order each turn. Arguments and errors as of `register`."""
         known = self._catalog.tables()
         dates_of = dict(self._lake_tables(LAKE, MAX_DEPTH))
         names = table_names(dates_of, known)
-        turn = now_ms // MINUTE_MS
-        for lake_table in sorted(names, key=lambda name: _shuffled(turn, name)):
+        turn = now_ms // TURN_MS
+        for lake_table in sorted(names, key=lambda name: _wait(turn, name)):
             plan = Plan(lake_table, names[lake_table])
             plan.skipped = not has_time()
             try:
@@ -218,7 +220,7 @@ class Registrar:
         """The hours of some dates, and how many dates were left for later."""
         complete = _complete_dates(location, registered)
         waiting = [date for date in dates[NEWEST_DATES:] if date not in complete]
-        waiting.sort(key=lambda date: _shuffled(now_ms // MINUTE_MS, date))
+        waiting.sort(key=lambda date: _wait(now_ms // TURN_MS, date))
         hours: dict[str, list[str]] = {}
         found = fruitless = 0
         for date in [*dates[:NEWEST_DATES], *waiting]:
@@ -294,8 +296,12 @@ def _hidden(desired: Table, table: Table) -> dict[str, str]:
     }
 
 
-def _shuffled(turn: int, name: str) -> int:
-    return crc32(f"{turn}/{name}".encode())
+def _wait(turn: int, name: str) -> int:
+    """How long the name has to wait for its turn: names are on a ring, of which each turn begins elsewhere.
+
+    Steps of the golden ratio leave no part of the ring out for long, however many turns a run skips.
+    """
+    return (crc32(name.encode()) - turn * GOLDEN) % RING
 
 
 def _footer_bytes(end: bytes) -> int:
