@@ -165,6 +165,27 @@ def test_two_runs_at_once_do_no_harm(aws, objects):
     assert one(0).added == 0
 
 
+def test_a_run_that_was_overtaken_between_its_look_and_its_change_does_no_harm(aws, objects):
+    """Two look, then both change: at first the table is new to both, then three hours, then a column."""
+    one, other = (GlueCatalog(DATABASE, aws.client("glue")) for _ in range(2))
+
+    def both_register(*, found):
+        plans = [list(Registrar(objects, each, f"s3://{aws.bucket}").plans(NOW_MS)) for each in (one, other)]
+        assert [[bool(plan.changes) for plan in each] for each in plans] == [[found]] * 2
+        for catalog, (plan,) in zip((one, other), plans, strict=True):
+            catalog.apply(plan.changes)
+
+    put(objects, 0)
+    both_register(found=True)
+    for hours in (1, 2, 3):
+        put(objects, hours)
+    both_register(found=True)
+    put(objects, 0, (ID, NAME, column("new", DataType.string())), version=2)
+    both_register(found=True)
+    both_register(found=False)
+    assert len(one.partitions("landing_clicks")) == 4
+
+
 def test_partitions_go_a_hundred_to_a_call_or_fewer_if_they_are_wide(registrar):
     sizes = []
     catalog = registrar._catalog

@@ -1,4 +1,4 @@
-"""`headrace lake`: list tables, show rows, copy a table, of a folder or on S3; see also `lake_merge`, `lake_catalog`."""
+"""`headrace lake`: list tables, show rows, copy a table, in a folder or S3; see also `lake_merge`, `lake_catalog`."""
 
 import csv
 import itertools
