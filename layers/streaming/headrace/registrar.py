@@ -51,7 +51,7 @@ MAX_PARTITIONS = 500
 MAX_FRUITLESS = 12
 """Dates of one table that a run looks into without finding a new hour."""
 NEWEST_DATES = 2
-"""Dates that every run looks into."""
+"""Dates that every run looks into: mostly today and yesterday."""
 MAX_DEPTH = 4
 """Folders between the lake's and a table's dates."""
 END_BYTES = 32 * 1024
@@ -219,11 +219,14 @@ class Registrar:
     ) -> tuple[Listed, int]:
         """The hours of some dates, and how many dates were left for later."""
         complete = _complete_dates(location, registered)
-        waiting = [date for date in dates[NEWEST_DATES:] if date not in complete]
+        today = _soon(now_ms)[0]
+        # A date of the future is a wrong clock's: it would be among the newest for ever.
+        newest = [date for date in dates if date <= today][:NEWEST_DATES]
+        waiting = [date for date in dates if date not in complete and date not in newest]
         waiting.sort(key=lambda date: _wait(now_ms // TURN_MS, date))
         hours: dict[str, list[str]] = {}
         found = fruitless = 0
-        for date in [*dates[:NEWEST_DATES], *waiting]:
+        for date in [*newest, *waiting]:
             if found >= self._max_partitions or fruitless >= self._max_fruitless:
                 break
             below = self._folders.below(f"{LAKE}/{lake_table}/{_DATE}{date}")
@@ -280,10 +283,15 @@ def _complete_dates(location: str, registered: Mapping[Values, Partition]) -> se
 
 def _current(listed: Listed, now_ms: int) -> list[Values]:
     """The newest hour that is not in the future, where files still come; of nothing but future ones, the newest."""
-    soon = datetime.fromtimestamp(now_ms / 1000, UTC) + timedelta(hours=1)
+    soon = _soon(now_ms)
     found = sorted(wanted_values(listed))
-    present = [values for values in found if values <= (soon.date().isoformat(), f"{soon.hour:02d}")]
-    return (present or found)[-1:]
+    return ([values for values in found if values <= soon] or found)[-1:]
+
+
+def _soon(now_ms: int) -> Values:
+    """The next hour: clocks differ, and events may be a little ahead."""
+    soon = datetime.fromtimestamp(now_ms / 1000, UTC) + timedelta(hours=1)
+    return soon.date().isoformat(), f"{soon.hour:02d}"
 
 
 def _hidden(desired: Table, table: Table) -> dict[str, str]:

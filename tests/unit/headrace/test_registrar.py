@@ -314,6 +314,19 @@ def test_the_file_of_the_current_hour_tells_the_columns_not_one_of_the_future():
     assert world.run().updated == 1
 
 
+def test_dates_of_the_future_do_not_keep_a_run_from_looking_into_today():
+    world = World()
+    for days in range(1, 30):
+        world.put("clicks", -24 * 365 * days)
+        world.put("clicks", 24 * days)
+    world.put("clicks", 1)
+    while world.run().added:
+        pass
+    for hours in (0, 23):
+        world.put("clicks", hours)
+    assert world.run().added == 2
+
+
 # --- Names -----------------------------------------------------------------------------------------------------------
 
 LAKE_TABLES = st.lists(st.from_regex(r"[a-z]{1,3}/[A-Za-z0-9._-]{1,249}", fullmatch=True), unique=True, max_size=8)
