@@ -10,17 +10,16 @@ Nothing is remembered between runs. Two at once, a table that was changed and a 
 difference: what is missing is found missing by the next run.
 """
 
-import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import IO, Any, Protocol, cast
+from typing import Any, Protocol
 from zlib import crc32
 
 import msgspec
 from arro3.core import Schema
-from arro3.io import read_parquet
 
+from headrace import footer
 from headrace.catalog import (
     DATE,
     HOUR,
@@ -56,8 +55,6 @@ MAX_DEPTH = 4
 """Folders between the lake's and a table's dates."""
 END_BYTES = 32 * 1024
 """Most footers are shorter."""
-MAX_FOOTER_BYTES = 16 * 1024 * 1024
-"""No footer of ours comes near it; more is a length read from garbage."""
 RING, GOLDEN = 2**32, 2_654_435_769
 TURN_MS = 300_000
 """So often other dates are looked into."""
@@ -243,13 +240,13 @@ class Registrar:
         """The schema of the newest file of each partition, the newest one's last; unreadable files are passed over."""
         prefixes = list(dict.fromkeys(f"{LAKE}/{lake_table}/{folder(values)}" for values in partitions))
         ends = sorted(self._folders.newest_ends(prefixes, END_BYTES), key=lambda end: (end.written_ms, end.key))
-        return [schema for end in ends if (schema := _schema(end.data, end.size) or self._long_footer(end))]
+        return [schema for end in ends if (schema := footer.schema(end.data, end.size) or self._long_footer(end))]
 
     def _long_footer(self, end: Any) -> Schema | None:
-        length = _footer_bytes(end.data)
-        if not len(end.data) < length <= min(end.size, MAX_FOOTER_BYTES):
+        length = footer.length(end.data)
+        if not len(end.data) < length <= min(end.size, footer.MAX_BYTES):
             return None
-        return _schema(*self._folders.read_end(end.key, length))
+        return footer.schema(*self._folders.read_end(end.key, length))
 
 
 def _count(done: Registration, plan: Plan) -> None:
@@ -310,49 +307,3 @@ def _wait(turn: int, name: str) -> int:
     Steps of the golden ratio leave no part of the ring out for long, however many turns a run skips.
     """
     return (crc32(name.encode()) - turn * GOLDEN) % RING
-
-
-def _footer_bytes(end: bytes) -> int:
-    """How long the file's footer is, with what follows it."""
-    return int.from_bytes(end[-8:-4], "little") + 8
-
-
-def _schema(end: bytes, size: int) -> Schema | None:
-    """The schema in a file's footer; None if it is not wholly in there, or no Parquet file's."""
-    try:
-        return read_parquet(cast("IO[bytes]", _End(end, size))).schema
-    except BaseException as error:
-        # arro3 answers damaged files with a bare Exception or a panic, which is not even one.
-        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-            return None
-        raise
-
-
-class _End(io.RawIOBase):
-    """A file of which only the end can be read."""
-
-    def __init__(self, end: bytes, size: int) -> None:
-        super().__init__()
-        self._end, self._size, self._at = end, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence] + offset
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        start = self._at - (self._size - len(self._end))
-        if start < 0:
-            raise OSError("before the end that was read")
-        part = self._end[start : start + len(buffer)]
-        buffer[: len(part)] = part
-        self._at += len(part)
-        return len(part)
