@@ -68,7 +68,7 @@ def _codec(name: str) -> Codec:
         schemas = [schema.load(SCHEMAS / file) for file in files]
         if kind == "json" and len(schemas) == 1:
             return JsonCodec(schemas[0])
-        if kind == "avro":
+        if kind == "avro" and len(schemas) <= 2:  # noqa: PLR2004 - the wanted one and the writer's
             return AvroCodec(schemas[0], schemas[-1])
     if name == "log":
         return LogCodec(schema.load(LOG_SCHEMA))

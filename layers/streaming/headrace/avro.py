@@ -18,9 +18,9 @@ from headrace.avro_types import Branch, Decimal, Enum, Fixed, Scalar, Union
 from headrace.codec import Decoded, Value, rescue, rescuing
 from headrace.errors import ConfigurationError, PoisonError, SchemaError
 from headrace.json_spelling import JsonSpelling, decimal_of, one_of
-from headrace.readers import spelled
 from headrace.records import Record
 from headrace.schema import Schema
+from headrace.spelling import spelled
 
 Framing: TypeAlias = Callable[[bytes], tuple[Schema, bytes]]
 """From a payload to its writer's schema and the record's own bytes, or PoisonError: the place for a registry, whose

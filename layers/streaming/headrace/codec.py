@@ -12,10 +12,11 @@ import msgspec
 from headrace import json_object, logs, schema
 from headrace.errors import PoisonError, SchemaError
 from headrace.json_spelling import JsonSpelling
-from headrace.readers import RecordReader, spelled
+from headrace.readers import RecordReader
 from headrace.records import Record
 from headrace.rescued import Rescued, Unusable, child
 from headrace.schema import Schema
+from headrace.spelling import spelled
 
 Value = Any
 """An object with one attribute per field of the codec's schema."""

@@ -1,7 +1,7 @@
 """Avro's types as Arrow's, and values as Arrow columns.
 
-Chosen so that pyarrow, DuckDB, Spark, Athena and Iceberg read the same from one Parquet file: times of day are
-microseconds (Iceberg has no others), nanosecond timestamps plain integers (Iceberg has none, Spark refuses the file),
+Chosen so that pyarrow, DuckDB, Spark, Athena and Iceberg read the same from one Parquet file: times of day and
+nanosecond timestamps are plain integers in their own unit (one column of such a type makes Spark refuse the file),
 uuids text, a union of several types a struct with a nullable member for each, the names in lists and maps Parquet's.
 """
 
@@ -26,8 +26,8 @@ _SCALARS = {
     "string": DataType.string(),
     "uuid": DataType.string(),
     "date": DataType.date32(),
-    "time-millis": DataType.time64("us"),
-    "time-micros": DataType.time64("us"),
+    "time-millis": DataType.int32(),
+    "time-micros": DataType.int64(),
     "timestamp-millis": DataType.timestamp("ms", tz="UTC"),
     "timestamp-micros": DataType.timestamp("us", tz="UTC"),
     "timestamp-nanos": DataType.int64(),
@@ -77,7 +77,7 @@ def column(values: Sequence[Any], of: DataType, *, nullable: bool = True) -> Arr
     Raises:
         OverflowError: a value does not fit the type.
     """
-    if DataType.is_timestamp(of) or DataType.is_time64(of):
+    if DataType.is_timestamp(of):
         return Array(values, DataType.int64()).cast(of)
     if DataType.is_date32(of):
         return Array(values, DataType.int32()).cast(of)

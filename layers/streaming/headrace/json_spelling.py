@@ -210,15 +210,14 @@ def _date(kind: str, raw: Any) -> int:
 
 
 def _time(kind: str, raw: Any) -> int:
-    """Microseconds after midnight."""
     if isinstance(raw, str):
         of_day = msgspec.convert(raw, time)
         if of_day.tzinfo is not None:
             raise ValueError("a time of day has no zone")
-        value = (datetime.combine(date.min, of_day) - datetime.min) // timedelta(microseconds=1)  # noqa: DTZ901 - no zone
-        return value if kind == "time-micros" else value // 1000 * 1000
+        unit = timedelta(microseconds=1000 if kind == "time-millis" else 1)
+        return (datetime.combine(date.min, of_day) - datetime.min) // unit  # noqa: DTZ901 - no zone
     number: int = msgspec.convert(_number(raw), TYPES[kind])
-    return number if kind == "time-micros" else number * 1000
+    return number
 
 
 def _timestamp(kind: str, raw: Any) -> int:

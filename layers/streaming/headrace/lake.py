@@ -130,11 +130,6 @@ class LakeFile(msgspec.Struct, frozen=True):
     bucket_hours: int = 1
 
 
-def within_range(timestamp_ms: int) -> int:
-    """The time, or the nearest one that has a named hour: a dead letter must always find its place."""
-    return min(max(timestamp_ms, MIN_TIME_MS), MAX_TIME_MS)
-
-
 def split(rows: Rows) -> Iterator[BucketRows]:
     """The rows by bucket of their times, buckets ascending: each becomes a file."""
     table = rows.table
@@ -160,6 +155,16 @@ def encode(part: BucketRows, metadata: Mapping[str, str]) -> LakeFile:
     )
 
 
+def within_years(times_ms: list[int]) -> list[int]:
+    """Times that every reader can read: those outside of the years 1 to 9999 become their first or last moment.
+
+    Bounds of windows can lie there, beyond the events in them.
+    """
+    if not times_ms or (min(times_ms) >= MIN_TIME_MS and max(times_ms) <= MAX_TIME_MS):
+        return times_ms
+    return [min(max(time_ms, MIN_TIME_MS), MAX_TIME_MS) for time_ms in times_ms]
+
+
 def record_columns(records: Sequence[Record]) -> list[Array]:
     """The columns of `RECORD_FIELDS`."""
     topics, partitions, offsets, timestamps_ms, keys = (list(map(read, records)) for read in _PLACE)
@@ -182,6 +187,11 @@ def _header_column(records: Sequence[Record]) -> Array:
     return column.take(Array(which, DataType.uint32()))
 
 
+def is_name(name: str) -> bool:
+    """Whether it can be part of an object key: what Kafka allows topics to be called."""
+    return _SAFE_NAME.fullmatch(name) is not None and name not in {".", ".."}
+
+
 def final_key(
     file: LakeFile, *, pipeline: str, generation: str, topic: str, partition: int, version: int, number: int
 ) -> str:
@@ -195,7 +205,7 @@ def final_key(
             anything but small letters, digits and underscores.
     """
     for name in (pipeline, topic, *file.table.split("/")):
-        if not _SAFE_NAME.fullmatch(name) or name in {".", ".."}:
+        if not is_name(name):
             raise InvariantError(f"{name!r} cannot be part of an object key")
     if not _GENERATION.fullmatch(generation):
         raise InvariantError(f"generation {generation!r} cannot be part of an object key")

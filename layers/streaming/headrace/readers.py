@@ -27,25 +27,7 @@ from headrace.avro_types import (
 from headrace.errors import SchemaError
 from headrace.json_spelling import TYPES, DefaultSpelling
 from headrace.rescued import Rescued, Unusable, another_type, child
-
-
-class Spelling(Protocol):
-    """How values are written."""
-
-    guesses: bool
-    """Whether a union's value need not say of which type it is."""
-
-    def scalar(self, of: Scalar | Decimal | Fixed | Enum, raw: Any) -> Any:
-        """The value, or ValueError."""
-        ...
-
-    def branches(self, of: Union, raw: Any) -> Iterator[tuple[Branch, Any]]:
-        """The branches that a union's value may be, likeliest first, and the value in each."""
-        ...
-
-    def tagged(self, tag: str, raw: Any) -> Any:
-        """What is in a value that says its own type, if it says this one; else UNSET."""
-        ...
+from headrace.spelling import Spelling, custom_type, spelled
 
 
 class Reader(Protocol):
@@ -61,26 +43,6 @@ class Reader(Protocol):
             Unusable: there is none.
         """
         ...
-
-
-class _AnythingFits(type):
-    """Makes msgspec take what the hook returns, instead of an object of a class that only tells it to ask."""
-
-    def __instancecheck__(cls, instance: Any) -> bool:
-        return True
-
-
-def spelled(asked: Any, raw: Any) -> Any:
-    """What msgspec calls for the types that it does not know.
-
-    Raises:
-        ValueError: the value is none of the type.
-    """
-    return asked.value_of(raw)
-
-
-def _custom(name: str, value_of: Any) -> Any:
-    return _AnythingFits(name, (), {"value_of": staticmethod(value_of)})
 
 
 def reader_of(of: AvroType, spelling: Spelling, *, forbid_unknown_fields: bool = True) -> Reader:  # noqa: PLR0911 - a case per type
@@ -122,10 +84,10 @@ def _tag(of: AvroType) -> str | None:
 class _ScalarReader:
     def __init__(self, of: Scalar | Decimal | Fixed, spelling: Spelling) -> None:
         self._of, self._spelling = of, spelling
-        if isinstance(of, Scalar) and of.base != "fixed" and of.kind != "time-millis":
+        if isinstance(of, Scalar) and of.base != "fixed":
             self.type = TYPES[of.kind]
         else:
-            self.type = _custom(type(of).__name__, lambda raw: spelling.scalar(of, raw))
+            self.type = custom_type(type(of).__name__, lambda raw: spelling.scalar(of, raw))
 
     def read(self, raw: Any, path: str, rescued: Rescued) -> Any:
         try:
@@ -260,7 +222,7 @@ class _UnionReader:
     def __init__(self, of: Union, readers: list[Reader], spelling: Spelling) -> None:
         self._of, self._spelling = of, spelling
         self._readers = {branch.member: reader for branch, reader in zip(of.branches, readers, strict=True)}
-        self.type = _custom("Union", self._value_of)
+        self.type = custom_type("Union", self._value_of)
 
     def _value_of(self, raw: Any) -> dict[str, Any]:
         for branch, candidate in (*self._spelling.branches(self._of, raw), *self._tagged(raw)):

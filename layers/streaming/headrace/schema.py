@@ -18,7 +18,8 @@ from headrace import avsc, columns
 from headrace.avro_types import AvroType, Nullable, RecordField, RecordType, Scalar
 from headrace.errors import SchemaError
 from headrace.json_spelling import JsonSpelling
-from headrace.readers import RecordReader, Spelling, default_of, reader_of
+from headrace.readers import RecordReader, default_of, reader_of
+from headrace.spelling import Spelling
 
 REQUIRED = msgspec.UNSET
 """The written default of a field that has none."""

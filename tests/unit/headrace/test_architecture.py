@@ -34,14 +34,15 @@ RINGS = {
             "checksum",
             "codec",
             "columns",
+            "spelling",
         ),
         *("distinct_count", "event", "event_time", "evolution", "fold", "json_object", "json_spelling", "lake"),
         *("ledger", "log_fields", "logs", "parquet", "quantiles", "readers", "rescued", "schema", "state", "top_k"),
         *("watermark", "windows"),
     },
     2: {
-        *("checkpoint", "early", "fixed", "operators", "outbox", "sessions", "sliding", "topology", "warm"),
-        *("window_rows", "windowed"),
+        *("checkpoint", "early", "event_clock", "fixed", "operators", "outbox", "own_tables", "sessions", "sliding"),
+        *("topology", "warm", "window_rows", "windowed"),
     },
     3: {"janitor", "pipeline", "sweeper"},
 }
