@@ -64,13 +64,13 @@ class Stopwatch:
 
 def _watched(stopwatch: Stopwatch, handler: Any, topic: str) -> Callable[[Any], None]:
     """The handler, its phases timed."""
-    from headrace import event, lake, operators, parquet, topology  # noqa: PLC0415 - after the handler's own imports
+    from headrace import event, event_clock, lake, operators, parquet, topology  # noqa: PLC0415 - after the handler's own imports
 
     codec = handler.pipeline._topology_of(topic).codec
     for phase, owner, name in (
         ("decode the event", event, "decode"),
         ("decode payloads", codec, "decode"),
-        ("event times, cut", topology._EventClock, "times_ms"),
+        ("event times, cut", event_clock.EventClock, "times_ms"),
         ("event times, cut", topology.buckets, "cut"),
         ("columns of the fields", operators._RunningLand, "close"),
         ("columns of place, key, headers", lake, "record_columns"),

@@ -31,11 +31,12 @@ def cut(decoded: Decoded, times_ms: list[int], *, limit: int, bucket_hours: int)
         bucket_hours: how much event time a bucket is.
     """
     bucket_ms = bucket_hours * lake.HOUR_MS
-    dead = [(record.offset, lake.within_range(record.timestamp_ms)) for record, _ in decoded.poison]
-    if not _may_exceed(times_ms, limit, bucket_ms) and not _may_exceed([at for _, at in dead], limit, lake.HOUR_MS):
+    dead_ms = lake.within_years([record.timestamp_ms for record, _ in decoded.poison])
+    if not _may_exceed(times_ms, limit, bucket_ms) and not _may_exceed(dead_ms, limit, lake.HOUR_MS):
         return times_ms
     readable = zip(map(_offset, decoded.records), times_ms, strict=True)
-    ends = _first_beyond(readable, limit, bucket_ms), _first_beyond(sorted(dead), limit, lake.HOUR_MS)
+    dead = sorted((record.offset, at_ms) for (record, _), at_ms in zip(decoded.poison, dead_ms, strict=True))
+    ends = _first_beyond(readable, limit, bucket_ms), _first_beyond(dead, limit, lake.HOUR_MS)
     end = min((offset for offset in ends if offset is not None), default=None)
     return times_ms if end is None else _before(end, decoded, times_ms)
 

@@ -130,11 +130,6 @@ class LakeFile(msgspec.Struct, frozen=True):
     bucket_hours: int = 1
 
 
-def within_range(timestamp_ms: int) -> int:
-    """The time, or the nearest one that has a named hour: a dead letter must always find its place."""
-    return min(max(timestamp_ms, MIN_TIME_MS), MAX_TIME_MS)
-
-
 def split(rows: Rows) -> Iterator[BucketRows]:
     """The rows by bucket of their times, buckets ascending: each becomes a file."""
     table = rows.table
