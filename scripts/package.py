@@ -31,6 +31,9 @@ RUNTIME_PROVIDES = ("boto3", "botocore")
 NOT_IMPORTED = ("click",)
 """Dependencies that nothing in Lambda imports: click is the MSK signer's command line."""
 
+EXTRAS = tuple(os.environ.get("HEADRACE_EXTRAS", "").split())
+"""Parts of the library that a deployment asks for: `avro`, 13 MB, where a topic carries Avro."""
+
 # A fixed time makes the same input the same archive. After 1980: a zip file knows nothing earlier.
 FIXED_MTIME = 1_577_836_800
 
@@ -45,8 +48,9 @@ def locked_requirements(*pruned: str) -> list[str]:
         SystemExit: uv refused; its own message is shown.
     """
     prune = [option for name in pruned for option in ("--prune", name)]
+    extras = [option for name in EXTRAS for option in ("--extra", name)]
     export = ["export", "--frozen", "--package", "headrace", "--no-emit-workspace", "--no-dev"]
-    text = _uv(*export, "--no-annotate", "--no-header", *prune)
+    text = _uv(*export, "--no-annotate", "--no-header", *prune, *extras)
     return text.replace("\\\n", " ").splitlines()
 
 
