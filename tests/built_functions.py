@@ -14,6 +14,7 @@ LOGICAL_IDS = {
     "logs": "LogsFunction",
     "landing": "LandingFunction",
     "sweeper": "SweeperFunction",
+    "catalog": "CatalogFunction",
 }
 
 

@@ -23,8 +23,12 @@ NOT_FOUND = 404
 TLS = ("aws:SecureTransport", ("true",))
 """Every client of AWS's own endpoints comes over TLS; the local server's do not, which is no finding."""
 KEY_ARN = f"arn:aws:kms:{REGION}:{DEFAULT_ACCOUNT_ID}:key/customer"
-KEYLESS = ("s3:ListBucket", "s3:DeleteObject")
-"""Actions that read and write no content."""
+KEYLESS = ("s3:ListBucket", "s3:DeleteObject", "glue:")
+"""Actions that read and write no content of the deployment's stores, by how they begin."""
+GLUE_OPERATIONS = {
+    *("BatchCreatePartition", "BatchDeletePartition", "BatchUpdatePartition", "CreateTable", "GetPartitions"),
+    *("GetTables", "UpdateTable"),
+}
 OTHER_PERMISSIONS = ("x-amz-acl", "x-amz-grant-", "x-amz-tagging", "x-amz-object-lock-", "x-amz-bypass-")
 """Headers that make S3 ask for more than the action itself."""
 
@@ -63,6 +67,8 @@ def needed(exchange: Exchange) -> list[Request]:
         return list(_dynamodb(exchange))
     if service == "s3":
         return list(_s3(exchange))
+    if service == "glue":
+        return list(_glue(exchange))
     raise UnknownCall(f"service {service}: {exchange.method} {exchange.path}")
 
 
@@ -107,6 +113,17 @@ def _on_table(operation: str, table: str, keys: list[dict[str, Any]]) -> Request
     leading = tuple(sorted({key["pk"]["S"] for key in keys}))
     context = (("dynamodb:LeadingKeys", leading), TLS) if leading else (TLS,)
     return Request(f"dynamodb:{operation}", table_arn(table), context)
+
+
+def _glue(exchange: Exchange) -> Iterator[Request]:
+    """Glue asks for the catalog, the database and the table; of a listing, for every table that it may show."""
+    operation = exchange.headers["x-amz-target"].partition(".")[2]
+    if operation not in GLUE_OPERATIONS:
+        raise UnknownCall(f"glue: {operation}")
+    body = json.loads(exchange.body)
+    table = body.get("TableName") or body.get("TableInput", {}).get("Name") or "*"
+    for resource in ("catalog", f"database/{body['DatabaseName']}", f"table/{body['DatabaseName']}/{table}"):
+        yield Request(f"glue:{operation}", f"arn:aws:glue:{REGION}:{DEFAULT_ACCOUNT_ID}:{resource}", (TLS,))
 
 
 def _s3(exchange: Exchange) -> Iterator[Request]:

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 from permissions.grants import Grant
 from permissions.policy import arn_matches
-from permissions.scenarios import CONSUMERS, SWEEPER
+from permissions.scenarios import CATALOG, CONSUMERS, SWEEPER
 
-ALL = (*CONSUMERS, SWEEPER)
+ALL = (*CONSUMERS, SWEEPER, CATALOG)
 
 
 class Reason(NamedTuple):

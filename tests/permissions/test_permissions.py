@@ -21,7 +21,7 @@ from permissions.recording import Call
 from permissions.scenarios import LANDING, SCENARIOS, SWEEPER, recorded
 from permissions.table import COMMAND, DOCUMENT, document
 
-DATA = ("dynamodb:", "kms:", "s3:")
+DATA = ("dynamodb:", "glue:", "kms:", "s3:")
 """Services that the functions' own code talks to."""
 
 
@@ -56,11 +56,14 @@ def test_every_operation_of_the_adapters_is_recorded():
         "put": "PutObject",
         "copy": "PutObject",
         "list": "ListBucket",
+        "list_with_delimiter": "ListBucket",
         "delete": "DeleteObject",
     }
     known = {f"dynamodb:{''.join(map(str.title, name.split('_')))}" for name in clients}
     known |= {f"s3:{actions[name]}" for name in stores}
-    assert len(known) == 8
+    glue = re.findall(r'self\._client\.(\w+)\(|"(batch_\w+|get_\w+)"', (layer / "glue.py").read_text())
+    known |= {f"glue:{''.join(map(str.title, (a or b).split('_')))}" for a, b in glue} - {"glue:CreateDatabase"}
+    assert len(known) == 15
     assert {call.request.action for call in recorded()} == known | {"kms:Decrypt", "kms:GenerateDataKey"}
 
 
@@ -121,6 +124,13 @@ def test_a_grant_that_nothing_needs_is_noticed():
         ("LogsFunction", ("s3:GetObject", "arn:aws:s3:::lake/lake/landing/logs/a.parquet")),
         ("LandingFunction", ("dynamodb:Scan", "arn:aws:dynamodb:eu-west-1:123456789012:table/checkpoints")),
         ("SweeperFunction", ("s3:DeleteObject", "arn:aws:s3:::lake/lake/logs/severity_minutes/a.parquet")),
+        (
+            "SweeperFunction",
+            ("glue:UpdateTable", "arn:aws:glue:eu-west-1:123456789012:table/headrace_dev/landing_clicks"),
+        ),
+        ("CatalogFunction", ("s3:PutObject", "arn:aws:s3:::lake/lake/landing/clicks/a.parquet")),
+        ("CatalogFunction", ("s3:GetObject", "arn:aws:s3:::lake/state/a")),
+        ("CatalogFunction", ("glue:UpdateTable", "arn:aws:glue:eu-west-1:123456789012:table/other/clicks")),
         ("SweeperFunction", ("dynamodb:DeleteItem", "arn:aws:dynamodb:eu-west-1:123456789012:table/checkpoints")),
     ],
 )

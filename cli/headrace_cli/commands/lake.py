@@ -1,4 +1,4 @@
-"""`headrace lake`: list tables, show rows, copy a table out of a lake in a folder or on S3; see also `lake_merge`."""
+"""`headrace lake`: list tables, show rows, copy a table, in a folder or S3; see also `lake_merge`, `lake_catalog`."""
 
 import csv
 import itertools
@@ -13,6 +13,7 @@ from arro3.io import write_parquet
 
 from headrace_cli import lake_reader
 from headrace_cli.commands.examples import examples
+from headrace_cli.commands.lake_catalog import catalog
 from headrace_cli.commands.lake_merge import merge
 from headrace_cli.commands.progress import tracked
 from headrace_cli.commands.rendering import cell, columns_text, json_line, print_table
@@ -32,13 +33,14 @@ from headrace_cli.stores import open_objects
     )
 )
 def lake() -> None:
-    """Look into the lake: tables, rows, rows merged over partitions, copies.
+    """Look into the lake: tables, rows, rows merged over partitions, copies, its tables in the Glue catalog.
 
     LAKE is a folder, file:DIR or s3://BUCKET[/PREFIX]: the value of the functions' HEADRACE_LAKE.
     """
 
 
 lake.add_command(merge)
+lake.add_command(catalog)
 
 
 @lake.command(

@@ -92,5 +92,5 @@ class EventClock:
 def _ticks_per_ms(schema: Schema, name: str) -> int:
     (field,) = schema.project((name,)).fields
     if field.ticks_per_ms is None:
-        raise ConfigurationError(f"event time field {name!r} is not a timestamp-millis or timestamp-micros")
+        raise ConfigurationError(f"event time field {name!r} is not a timestamp-millis, -micros or -nanos")
     return field.ticks_per_ms

@@ -57,6 +57,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     from batch to batch (0: none); None: what fits into half of its memory."""
     raw_events: Literal["true", "false"] = "false"
     """HEADRACE_RAW_EVENTS: `true` has the Lambda runtime pass events on as bytes, without parsing them first."""
+    catalog: str = ""
+    """HEADRACE_CATALOG: the database of the Glue catalog in which the lake's tables are registered."""
     landing_codecs: Mapping[str, str] = msgspec.field(default_factory=dict)
     """HEADRACE_LANDING_CODECS: topic to `json:FILE.avsc`, `avro:FILE.avsc` (bare records; `avro:FILE.avsc:WRITER.avsc`
     if the producers' schema is another one), `log` or `raw`; others land as raw bytes."""
@@ -175,6 +177,7 @@ _FIELDS: Mapping[str, tuple[Callable[[str], object], str]] = {
     ),
     "warm_rows": (_rows, "a whole number of rows"),
     "raw_events": (_matching("true|false"), "true or false"),
+    "catalog": (_matching(r"[a-z0-9_]{1,255}"), "1 to 255 small letters, digits or '_'"),
     "landing_codecs": (
         _by_topic(CODEC_OF_TOPIC),
         "TOPIC=CODEC,… with each topic once and the codecs json:FILE.avsc, avro:FILE.avsc[:WRITER.avsc], log, raw",

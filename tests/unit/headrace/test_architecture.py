@@ -23,30 +23,20 @@ LIBRARY = ROOT / "layers" / "streaming" / "headrace"
 RINGS = {
     0: {"errors", "records"},
     1: {
-        *(
-            "aggregates",
-            "avro",
-            "avro_layout",
-            "avro_types",
-            "avsc",
-            "buckets",
-            "cells",
-            "checksum",
-            "codec",
-            "columns",
-            "spelling",
-        ),
-        *("distinct_count", "event", "event_time", "evolution", "fold", "json_object", "json_spelling", "lake"),
-        *("ledger", "log_fields", "logs", "parquet", "quantiles", "readers", "rescued", "schema", "state", "top_k"),
-        *("watermark", "windows"),
+        *("aggregates", "avro", "avro_layout", "avro_types", "avsc", "buckets", "cells", "checksum"),
+        *("catalog", "catalog_changes", "codec", "footer", "hive"),
+        *("columns", "distinct_count", "event", "event_time", "evolution", "fold", "json_object", "json_spelling"),
+        "lake",
+        *("ledger", "log_fields", "logs", "parquet", "quantiles", "readers", "rescued", "schema", "spelling", "state"),
+        *("top_k", "watermark", "windows"),
     },
     2: {
         *("checkpoint", "early", "event_clock", "fixed", "operators", "outbox", "own_tables", "sessions", "sliding"),
         *("topology", "warm", "window_rows", "windowed"),
     },
-    3: {"janitor", "pipeline", "sweeper"},
+    3: {"janitor", "pipeline", "registrar", "sweeper"},
 }
-ADAPTERS = {"dynamodb", "folder", "kafka", "objects"}
+ADAPTERS = {"aws", "dynamodb", "folder", "glue", "kafka", "objects"}
 EDGE = {"settings"}
 PLACED = {*RINGS[0], *RINGS[1], *RINGS[2], *RINGS[3], *ADAPTERS, *EDGE}
 
@@ -179,7 +169,7 @@ def folder_sources(folder):
 
 def test_the_library_knows_nobody_outside():
     for path in folder_sources("layers/streaming/headrace"):
-        outside = {"kafka_esm", "headrace_cli", "clickstream", "landing", "sweeper"} & packages(path)
+        outside = {"kafka_esm", "headrace_cli", "catalog", "clickstream", "landing", "sweeper"} & packages(path)
         assert not outside, path
 
 
