@@ -19,7 +19,9 @@ SMALL_FILES = "snappy"
 """zstd starts anew for each column: 0.4 instead of 0.1 ms for a file of 150 rows and eight columns, which is 8 % larger
 with this."""
 SMALL_ROWS = 2000
-SAMPLE_ROWS = 200
+SAMPLE_ROWS = 100
+FEW_ROWS = 1000
+"""Below it, looking at columns costs more time than the writer's own choice, a dictionary for each."""
 MOSTLY = 0.9
 """The share of different values in a sample from which a column gets no dictionary."""
 
@@ -35,11 +37,13 @@ class Encoding(NamedTuple):
 
 def encoding_of(batch: RecordBatch) -> Encoding:
     """The encoding of each column, by its type and a sample of its values; the same for the same rows."""
+    if batch.num_rows < FEW_ROWS:
+        return Encoding((), ())
     types = {name: batch.schema.field(name).type for name in batch.schema.names}
     texts = [name for name, arrow_type in types.items() if _is_text(arrow_type)]
     return Encoding(
         differences=[name for name, arrow_type in types.items() if _is_number(arrow_type)],
-        plain=_mostly_different(batch.select(texts)) if texts and batch.num_rows else [],
+        plain=_mostly_different(batch.select(texts)) if texts else [],
     )
 
 
