@@ -189,8 +189,10 @@ class KafkaLog:
         if error.code() in unknown:
             if self._is_absent(consumer, topic_partition):
                 raise ConfigurationError(f"{where} has no partition {topic_partition}") from failure
-            if time.monotonic() < deadline:
-                return
+        # A broker that has just come back is asked before it knows what it leads.
+        passing = {*unknown, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
+        if error.code() in passing and time.monotonic() < deadline:
+            return
         raise InfrastructureError(
             f"{where} does not answer for {topic_partition}: {error.str()} (last: {self._last_error})"
         ) from failure
