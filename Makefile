@@ -23,7 +23,7 @@ setup: $(SETUP) ## Make .venv with the headrace command and every tool, from uv.
 
 # The stamp holds the place that .venv was made for: after a move its scripts still start the old one.
 MOVED := $(if $(filter $(CURDIR),$(shell cat $(SETUP) 2>/dev/null)),,moved)
-$(SETUP): uv.lock pyproject.toml layers/streaming/pyproject.toml emulator/pyproject.toml scripts/setup $(MOVED)
+$(SETUP): uv.lock pyproject.toml layers/streaming/pyproject.toml layers/iceberg/pyproject.toml emulator/pyproject.toml scripts/setup $(MOVED)
 	@scripts/setup
 
 .PHONY: moved

@@ -120,6 +120,11 @@ class ObjectStoreOutbox:
             # A folder is listed in any order; S3 and memory are sorted, and may be too long to hold.
             yield from sorted(found) if self._folder else found
 
+    def folders(self, prefix: str) -> list[str]:
+        """The folders directly below the folder `prefix`, each with its whole path; one request per thousand."""
+        with self._errors("list", prefix):
+            return sorted(self._store.list_with_delimiter(prefix.rstrip("/") or None)["common_prefixes"])
+
     def delete(self, keys: Sequence[str]) -> None:
         """See `ObjectCatalog.delete`."""
         with self._errors("delete", f"{len(keys)} keys"):

@@ -1,0 +1,236 @@
+"""The catalog, and the tables in it: their names, where they live, what is remembered in them, how a commit ends.
+
+A table belongs to one topic and one generation (a new generation reads the topic from the beginning: its rows beside the
+old ones would be every row twice). Metadata and compacted files are at `tables/<pipeline>/<topic>/<generation>/`.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    NamespaceAlreadyExistsError,
+    NoSuchTableError,
+    TableAlreadyExistsError,
+)
+from pyiceberg.io import FileIO, load_file_io
+from pyiceberg.table import Table, Transaction
+from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.table.update.snapshot import UpdateSnapshot
+
+from headrace.errors import HeadraceError
+from headrace_iceberg import high_water
+from headrace_iceberg.columns import partitioning, table_schema
+from headrace_iceberg.errors import CatalogFailed, MarksLost, TableTaken
+from headrace_iceberg.high_water import PROPERTY, Source
+
+TABLES = "tables"
+"""First part of the key of everything that belongs to Iceberg tables."""
+OWNER = "headrace.source"
+"""Property of a table: whose rows it has."""
+PROPERTIES = {
+    "format-version": "2",
+    # Metadata files that newer ones replaced; expiry removes them from the store.
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+    "write.parquet.compression-codec": "zstd",
+}
+_NO_RETRIES = {"commit.retry.num-retries": "0"}
+
+
+class TableId(NamedTuple):
+    """Which table of the lake, in which generation."""
+
+    pipeline: str
+    topic: str
+    generation: str
+
+    @property
+    def folder(self) -> str:
+        """The folder of everything that is the table's own."""
+        return f"{TABLES}/{self.pipeline}/{self.topic}/{self.generation}"
+
+    @property
+    def name(self) -> str:
+        """Its name in the catalog: of small letters, digits and underscores, as Glue and Athena like it."""
+        return re.sub(r"[^a-z0-9_]", "_", f"{self.topic}_g{self.generation}".lower())
+
+
+class Tables:
+    """The tables of one namespace of a catalog, over one lake."""
+
+    def __init__(self, catalog: Catalog, namespace: str, lake: str) -> None:
+        """Open them.
+
+        Args:
+            catalog: of pyiceberg.
+            namespace: Glue calls it a database; it is made when the first table is.
+            lake: `s3://BUCKET[/PREFIX]` or `file:DIR`: where keys are relative to.
+        """
+        self._catalog, self._namespace = catalog, namespace
+        self._root = _url(lake)
+
+    def location(self, key: str) -> str:
+        """The address of an object in the lake."""
+        return f"{self._root}/{key}"
+
+    def key(self, location: str) -> str | None:
+        """The inverse; None for an address outside of the lake. `file:/x` and `file:///x` are the same."""
+        plain = re.sub(r"^file:/+", "file:///", location)
+        return plain.removeprefix(f"{self._root}/") if plain.startswith(f"{self._root}/") else None
+
+    def io(self) -> FileIO:
+        """Reads and writes files, before there is a table that would."""
+        return load_file_io(self._catalog.properties, self._root)
+
+    def load(self, table: TableId) -> Table | None:
+        """The table as it is now; None if there is none.
+
+        Raises:
+            TableTaken: it belongs to something else.
+            CatalogFailed: the catalog did not answer.
+        """
+        with _answering(f"load {table.name}"):
+            try:
+                found = self._catalog.load_table((self._namespace, table.name))
+            except NoSuchTableError:
+                return None
+        owner, wanted = found.properties.get(OWNER), "/".join(table)
+        if owner != wanted:
+            raise TableTaken(f"Iceberg table {self._namespace}.{table.name} is of {owner}, not of {wanted}")
+        return found
+
+    def create(self, table: TableId, files: pa.Schema) -> Table:
+        """A new, empty table for files of this schema; the one that somebody else made meanwhile.
+
+        Raises:
+            SchemaConflict: the schema has a type that Iceberg does not have.
+        """
+        schema = table_schema(files)
+        with _answering(f"create {table.name}"):
+            try:
+                self._catalog.create_namespace_if_not_exists(self._namespace)
+            except NamespaceAlreadyExistsError:
+                pass
+            try:
+                self._catalog.create_table(
+                    (self._namespace, table.name),
+                    schema,
+                    location=self.location(table.folder),
+                    partition_spec=partitioning(schema),
+                    properties={**PROPERTIES, OWNER: "/".join(table)},
+                )
+            except TableAlreadyExistsError:
+                pass
+        found = self.load(table)
+        if found is None:
+            raise CatalogFailed(f"Iceberg table {self._namespace}.{table.name} was made and is not there")
+        if not found.metadata.name_mapping():
+            _add_name_mapping(found)
+        return found
+
+    def owned(self) -> Iterator[TableId]:
+        """Every table of the namespace that this application made."""
+        with _answering("list tables"):
+            names = self._catalog.list_tables(self._namespace) if self._has_namespace() else []
+        for name in names:
+            with _answering(f"load {name[-1]}"):
+                owner = self._catalog.load_table(name).properties.get(OWNER, "")
+            if len(parts := owner.split("/")) == len(TableId._fields):
+                yield TableId(*parts)
+
+    def _has_namespace(self) -> bool:
+        return (self._namespace,) in self._catalog.list_namespaces()
+
+
+def marks(table: Table) -> dict[Source, high_water.Mark]:
+    """How far each source is in the table, by its current snapshot or the latest before it that says so.
+
+    Other writers' snapshots (a deletion by Athena, a compaction by Spark) say nothing about it and change nothing.
+
+    Raises:
+        MarksLost: the table has snapshots, and none says it.
+    """
+    snapshot = table.current_snapshot()
+    if snapshot is None:
+        return {}
+    while snapshot is not None:
+        if (text := _entry(snapshot)) is not None:
+            return high_water.decode(text)
+        parent = snapshot.parent_snapshot_id
+        snapshot = None if parent is None else table.metadata.snapshot_by_id(parent)
+    raise MarksLost(
+        f"no snapshot of {'.'.join(table.name())} says which files it holds: those that did were expired after others "
+        "wrote to the table. Drop the table (the landing zone has every row) and it is made again"
+    )
+
+
+def commit(
+    table: Table,
+    marks_after: high_water.Marks,
+    prepare: Callable[[Transaction], None],
+    change: Callable[[Transaction, UpdateSnapshot], None],
+) -> Table:
+    """One snapshot, or nothing: what `prepare` does to the columns, what `change` does to the files, and the marks.
+
+    It is never repeated on top of somebody else's commit, which may have added the same files: pyiceberg would.
+
+    Raises:
+        CatalogFailed: somebody else committed first, or the outcome is unknown. Load the table again and look.
+    """
+    mine = table.metadata.model_copy(update={"properties": {**table.metadata.properties, **_NO_RETRIES}})
+    here = Table(table._identifier, mine, table.metadata_location, table.io, table.catalog)  # noqa: SLF001
+    with _answering(f"commit to {'.'.join(table.name())}"):
+        transaction = here.transaction()
+        prepare(transaction)
+        change(transaction, transaction.update_snapshot(snapshot_properties={PROPERTY: high_water.encode(marks_after)}))
+        return transaction.commit_transaction()
+
+
+def sql_catalog(file: Path) -> Catalog:
+    """The catalog of a laptop: an SQLite file, made if needed."""
+    return load_catalog("headrace", type="sql", uri=f"sqlite:///{file.absolute()}", **{"py-io-impl": _ARROW_IO})
+
+
+def glue_catalog(region: str | None, endpoint: str | None = None) -> Catalog:
+    """AWS's catalog; credentials come from the environment."""
+    places = {"glue.region": region, "s3.region": region, "glue.endpoint": endpoint, "s3.endpoint": endpoint}
+    return load_catalog(
+        "headrace", type="glue", **{"py-io-impl": _ARROW_IO, **{name: at for name, at in places.items() if at}}
+    )
+
+
+_ARROW_IO = "pyiceberg.io.pyarrow.PyArrowFileIO"
+
+
+def _add_name_mapping(table: Table) -> None:
+    with _answering(f"prepare {'.'.join(table.name())}"), table.transaction() as transaction:
+        mapping = table.schema().name_mapping.model_dump_json()
+        transaction.set_properties({"schema.name-mapping.default": mapping})
+
+
+def _entry(snapshot: Snapshot) -> str | None:
+    return None if snapshot.summary is None else snapshot.summary.additional_properties.get(PROPERTY)
+
+
+def _url(lake: str) -> str:
+    scheme, _, rest = lake.partition(":")
+    return f"s3:{rest.rstrip('/')}" if scheme == "s3" else Path(rest).absolute().as_uri()
+
+
+@contextmanager
+def _answering(what: str) -> Iterator[None]:
+    """Whatever the catalog and its storage raise is one error of ours."""
+    try:
+        yield
+    except HeadraceError:
+        raise
+    except CommitFailedException as error:
+        raise CatalogFailed(f"cannot {what}: somebody else changed the table: {error}") from error
+    except Exception as error:  # SQLAlchemy's, botocore's, pyarrow's, pyiceberg's
+        raise CatalogFailed(f"cannot {what}: {type(error).__name__}: {error}") from error
