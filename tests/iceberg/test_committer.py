@@ -14,3 +14,5 @@ def test_what_is_published_is_in_the_table_once(tmp_path):
     assert world.offsets() == once(records)
     for row in world.rows(): print(row)
     print(world.table().inspect.files().to_pylist()[0])
+
+

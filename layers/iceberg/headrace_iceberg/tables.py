@@ -95,7 +95,7 @@ class Tables:
             TableTaken: it belongs to something else.
             CatalogFailed: the catalog did not answer.
         """
-        with _answering(f"load {table.name}"):
+        with answering(f"load {table.name}"):
             try:
                 found = self._catalog.load_table((self._namespace, table.name))
             except NoSuchTableError:
@@ -112,7 +112,7 @@ class Tables:
             SchemaConflict: the schema has a type that Iceberg does not have.
         """
         schema = table_schema(files)
-        with _answering(f"create {table.name}"):
+        with answering(f"create {table.name}"):
             try:
                 self._catalog.create_namespace_if_not_exists(self._namespace)
             except NamespaceAlreadyExistsError:
@@ -136,10 +136,10 @@ class Tables:
 
     def owned(self) -> Iterator[TableId]:
         """Every table of the namespace that this application made."""
-        with _answering("list tables"):
+        with answering("list tables"):
             names = self._catalog.list_tables(self._namespace) if self._has_namespace() else []
         for name in names:
-            with _answering(f"load {name[-1]}"):
+            with answering(f"load {name[-1]}"):
                 owner = self._catalog.load_table(name).properties.get(OWNER, "")
             if len(parts := owner.split("/")) == len(TableId._fields):
                 yield TableId(*parts)
@@ -151,23 +151,32 @@ class Tables:
 def marks(table: Table) -> dict[Source, high_water.Mark]:
     """How far each source is in the table, by its current snapshot or the latest before it that says so.
 
-    Other writers' snapshots (a deletion by Athena, a compaction by Spark) say nothing about it and change nothing.
-
     Raises:
         MarksLost: the table has snapshots, and none says it.
     """
-    snapshot = table.current_snapshot()
-    if snapshot is None:
+    if table.current_snapshot() is None:
         return {}
-    while snapshot is not None:
-        if (text := _entry(snapshot)) is not None:
-            return high_water.decode(text)
-        parent = snapshot.parent_snapshot_id
-        snapshot = None if parent is None else table.metadata.snapshot_by_id(parent)
+    *_, last = since_marks(table)
+    if (text := _entry(last)) is not None:
+        return high_water.decode(text)
     raise MarksLost(
         f"no snapshot of {'.'.join(table.name())} says which files it holds: those that did were expired after others "
         "wrote to the table. Drop the table (the landing zone has every row) and it is made again"
     )
+
+
+def since_marks(table: Table) -> Iterator[Snapshot]:
+    """The current snapshot and those before it, back to the latest that has marks.
+
+    Other writers' snapshots (a deletion by Athena, a compaction by Spark) say nothing about it and change nothing.
+    """
+    snapshot = table.current_snapshot()
+    while snapshot is not None:
+        yield snapshot
+        parent = snapshot.parent_snapshot_id
+        if _entry(snapshot) is not None or parent is None:
+            return
+        snapshot = table.metadata.snapshot_by_id(parent)
 
 
 def commit(
@@ -185,7 +194,7 @@ def commit(
     """
     mine = table.metadata.model_copy(update={"properties": {**table.metadata.properties, **_NO_RETRIES}})
     here = Table(table._identifier, mine, table.metadata_location, table.io, table.catalog)  # noqa: SLF001
-    with _answering(f"commit to {'.'.join(table.name())}"):
+    with answering(f"commit to {'.'.join(table.name())}"):
         transaction = here.transaction()
         prepare(transaction)
         change(transaction, transaction.update_snapshot(snapshot_properties={PROPERTY: high_water.encode(marks_after)}))
@@ -209,7 +218,7 @@ _ARROW_IO = "pyiceberg.io.pyarrow.PyArrowFileIO"
 
 
 def _add_name_mapping(table: Table) -> None:
-    with _answering(f"prepare {'.'.join(table.name())}"), table.transaction() as transaction:
+    with answering(f"prepare {'.'.join(table.name())}"), table.transaction() as transaction:
         mapping = table.schema().name_mapping.model_dump_json()
         transaction.set_properties({"schema.name-mapping.default": mapping})
 
@@ -224,7 +233,7 @@ def _url(lake: str) -> str:
 
 
 @contextmanager
-def _answering(what: str) -> Iterator[None]:
+def answering(what: str) -> Iterator[None]:
     """Whatever the catalog and its storage raise is one error of ours."""
     try:
         yield
