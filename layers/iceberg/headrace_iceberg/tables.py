@@ -4,6 +4,7 @@ A table belongs to one topic and one generation (a new generation reads the topi
 old ones would be every row twice). Metadata and compacted files are at `tables/<pipeline>/<topic>/<generation>/`.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ PROPERTIES = {
     "write.metadata.previous-versions-max": "20",
     "write.parquet.compression-codec": "zstd",
 }
+_NAMES = "schema.name-mapping.default"
 _NO_RETRIES = {"commit.retry.num-retries": "0"}
 
 
@@ -123,15 +125,13 @@ class Tables:
                     schema,
                     location=self.location(table.folder),
                     partition_spec=partitioning(schema),
-                    properties={**PROPERTIES, OWNER: "/".join(table)},
+                    properties={**PROPERTIES, OWNER: "/".join(table), _NAMES: schema.name_mapping.model_dump_json()},
                 )
             except TableAlreadyExistsError:
                 pass
         found = self.load(table)
         if found is None:
             raise CatalogFailed(f"Iceberg table {self._namespace}.{table.name} was made and is not there")
-        if not found.metadata.name_mapping():
-            _add_name_mapping(found)
         return found
 
     def owned(self) -> Iterator[TableId]:
@@ -206,21 +206,21 @@ def sql_catalog(file: Path) -> Catalog:
     return load_catalog("headrace", type="sql", uri=f"sqlite:///{file.absolute()}", **{"py-io-impl": _ARROW_IO})
 
 
-def glue_catalog(region: str | None, endpoint: str | None = None) -> Catalog:
-    """AWS's catalog; credentials come from the environment."""
-    places = {"glue.region": region, "s3.region": region, "glue.endpoint": endpoint, "s3.endpoint": endpoint}
-    return load_catalog(
-        "headrace", type="glue", **{"py-io-impl": _ARROW_IO, **{name: at for name, at in places.items() if at}}
-    )
+def glue_catalog() -> Catalog:
+    """AWS's catalog. Credentials, region and, for local servers, endpoints come from AWS's standard environment."""
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    everywhere = os.environ.get("AWS_ENDPOINT_URL")
+    places = {
+        "glue.region": region,
+        "s3.region": region,
+        "glue.endpoint": os.environ.get("AWS_ENDPOINT_URL_GLUE") or everywhere,
+        "s3.endpoint": os.environ.get("AWS_ENDPOINT_URL_S3") or everywhere,
+    }
+    known = {name: place for name, place in places.items() if place}
+    return load_catalog("headrace", type="glue", **{"py-io-impl": _ARROW_IO}, **known)
 
 
 _ARROW_IO = "pyiceberg.io.pyarrow.PyArrowFileIO"
-
-
-def _add_name_mapping(table: Table) -> None:
-    with answering(f"prepare {'.'.join(table.name())}"), table.transaction() as transaction:
-        mapping = table.schema().name_mapping.model_dump_json()
-        transaction.set_properties({"schema.name-mapping.default": mapping})
 
 
 def _entry(snapshot: Snapshot) -> str | None:
