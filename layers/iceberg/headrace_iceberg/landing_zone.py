@@ -6,7 +6,7 @@ something new is in, and at most a listing of the whole table.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from headrace.lake import LAKE, read_final_key
 from headrace.outbox import ObjectCatalog
@@ -17,6 +17,7 @@ ALWAYS = 2
 """So many buckets are looked into even if the count of files is not known, because a commit is being published."""
 
 
+@runtime_checkable
 class Folders(ObjectCatalog, Protocol):
     """Objects that can be listed a folder at a time."""
 

@@ -7,7 +7,7 @@ old ones would be every row twice). Metadata and compacted files are at `tables/
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +16,12 @@ from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import (
     CommitFailedException,
     NamespaceAlreadyExistsError,
+    NoSuchNamespaceError,
     NoSuchTableError,
     TableAlreadyExistsError,
 )
 from pyiceberg.io import FileIO, load_file_io
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update.snapshot import UpdateSnapshot
@@ -116,36 +118,38 @@ class Tables:
         schema = table_schema(files)
         with answering(f"create {table.name}"):
             try:
-                self._catalog.create_namespace_if_not_exists(self._namespace)
-            except NamespaceAlreadyExistsError:
-                pass
-            try:
-                self._catalog.create_table(
-                    (self._namespace, table.name),
-                    schema,
-                    location=self.location(table.folder),
-                    partition_spec=partitioning(schema),
-                    properties={**PROPERTIES, OWNER: "/".join(table), _NAMES: schema.name_mapping.model_dump_json()},
-                )
-            except TableAlreadyExistsError:
-                pass
+                self._create(table, schema)
+            except NoSuchNamespaceError:
+                with suppress(NamespaceAlreadyExistsError):
+                    self._catalog.create_namespace(self._namespace)
+                self._create(table, schema)
         found = self.load(table)
         if found is None:
             raise CatalogFailed(f"Iceberg table {self._namespace}.{table.name} was made and is not there")
         return found
 
+    def _create(self, table: TableId, schema: Schema) -> None:
+        with suppress(TableAlreadyExistsError):
+            self._catalog.create_table(
+                (self._namespace, table.name),
+                schema,
+                location=self.location(table.folder),
+                partition_spec=partitioning(schema),
+                properties={**PROPERTIES, OWNER: "/".join(table), _NAMES: schema.name_mapping.model_dump_json()},
+            )
+
     def owned(self) -> Iterator[TableId]:
         """Every table of the namespace that this application made."""
         with answering("list tables"):
-            names = self._catalog.list_tables(self._namespace) if self._has_namespace() else []
+            try:
+                names = self._catalog.list_tables(self._namespace)
+            except NoSuchNamespaceError:
+                return
         for name in names:
             with answering(f"load {name[-1]}"):
                 owner = self._catalog.load_table(name).properties.get(OWNER, "")
             if len(parts := owner.split("/")) == len(TableId._fields):
                 yield TableId(*parts)
-
-    def _has_namespace(self) -> bool:
-        return (self._namespace,) in self._catalog.list_namespaces()
 
 
 def marks(table: Table) -> dict[Source, high_water.Mark]:
