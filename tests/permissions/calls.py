@@ -63,6 +63,8 @@ def needed(exchange: Exchange) -> list[Request]:
         return list(_dynamodb(exchange))
     if service == "s3":
         return list(_s3(exchange))
+    if service == "glue":
+        return list(_glue(exchange))
     raise UnknownCall(f"service {service}: {exchange.method} {exchange.path}")
 
 
@@ -128,6 +130,26 @@ def _s3(exchange: Exchange) -> Iterator[Request]:
         raise UnknownCall(f"s3: {exchange.method} {exchange.path}?{exchange.query}")
 
 
+GLUE_TABLE_OF = {
+    "CreateTable": lambda body: body["TableInput"]["Name"],
+    "UpdateTable": lambda body: body["TableInput"]["Name"],
+    "GetTable": lambda body: body["Name"],
+    "GetTables": lambda _body: "*",
+}
+"""Which table an operation asks for; listing asks for all of the database's."""
+
+
+def _glue(exchange: Exchange) -> Iterator[Request]:
+    """Each operation on a table asks for the catalog, the database and the table."""
+    operation = exchange.headers.get("x-amz-target", "").rpartition(".")[2]
+    if operation not in GLUE_TABLE_OF:
+        raise UnknownCall(f"glue: {operation}")
+    body = json.loads(exchange.body)
+    database = body["DatabaseName"]
+    for place in ("catalog", f"database/{database}", f"table/{database}/{GLUE_TABLE_OF[operation](body)}"):
+        yield Request(f"glue:{operation}", f"arn:aws:glue:{REGION}:{DEFAULT_ACCOUNT_ID}:{place}", (TLS,))
+
+
 def _s3_object(exchange: Exchange, bucket: str, key: str) -> Iterator[Request]:
     source = exchange.headers.get("x-amz-copy-source")
     if exchange.method == "PUT" and source:
@@ -136,6 +158,8 @@ def _s3_object(exchange: Exchange, bucket: str, key: str) -> Iterator[Request]:
         yield _on_object("PutObject", bucket, key)
     else:
         operations = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
+        if exchange.method == "POST" and {"uploads", "uploadId"} & parse_qs(exchange.query, True).keys():
+            operations["POST"] = "PutObject"  # parts of one object: begun, and put together
         if exchange.method not in operations:
             raise UnknownCall(f"s3: {exchange.method} {exchange.path}")
         yield _on_object(operations[exchange.method], bucket, key)

@@ -15,6 +15,7 @@ import pytest
 from confluent_kafka import Producer
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
+from permissions.deployed import by_default
 from permissions.recording import Account, Call
 from samples import NOON_MS, lambda_event, record
 
@@ -23,6 +24,7 @@ from kafka_esm import FunctionError
 
 HOUR_MS = 3_600_000
 CLICKSTREAM, LOGS, LANDING, SWEEPER = "ClickstreamFunction", "LogsFunction", "LandingFunction", "SweeperFunction"
+ICEBERG = "IcebergFunction"
 TOPIC_OF = {CLICKSTREAM: "clicks", LOGS: "logs", LANDING: "clicks"}
 CONSUMERS = tuple(TOPIC_OF)
 MANIFEST_HOURS = 103
@@ -88,9 +90,33 @@ def sweep_of_leftovers(account: Account) -> None:
     for key in ("staging/left/0", "state/left"):
         account.aws.client("s3").put_object(Bucket=account.aws.bucket, Key=key, Body=b"")
     _forget_publication(account, LANDING, 1)  # what its manifest names is none
-    for each in s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[account.aws.bucket].keys.values():
-        each.last_modified = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=2)
+    _grow_old(account, days=2)
     assert account.invoke(SWEEPER, SCHEDULED)["removed"] > 1
+
+
+def iceberg_upkeep(account: Account) -> None:
+    """Its hours are long over: what is committed is compacted at once."""
+    _make_database(account)
+    answer = account.invoke(ICEBERG, SCHEDULED)
+    assert (answer["files"], answer["failed"]) == (answer["compacted"], 0)
+    assert answer["files"] > MANIFEST_HOURS
+
+
+def iceberg_orphans(account: Account) -> None:
+    folder = "tables/landing/clicks/1/data"
+    account.aws.client("s3").put_object(Bucket=account.aws.bucket, Key=f"{folder}/orphan.parquet", Body=b"")
+    _grow_old(account, days=4)
+    assert account.invoke(ICEBERG, SCHEDULED)["removed"] >= 1
+
+
+def _make_database(account: Account) -> None:
+    name = by_default().environment(ICEBERG)["HEADRACE_ICEBERG_CATALOG"].partition(":")[2]
+    account.aws.client("glue").create_database(DatabaseInput={"Name": name})
+
+
+def _grow_old(account: Account, days: int) -> None:
+    for each in s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[account.aws.bucket].keys.values():
+        each.last_modified = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=days)
 
 
 def lost_object(account: Account) -> None:
@@ -121,6 +147,8 @@ SCENARIOS = (
     Scenario("sweep after crashes", sweep_after_crashes),
     Scenario("sweep of idle partitions", sweep_of_idle_partitions),
     Scenario("sweep of leftovers", sweep_of_leftovers),
+    Scenario("Iceberg upkeep", iceberg_upkeep),
+    Scenario("Iceberg orphans", iceberg_orphans),
     Scenario("lost object", lost_object),
 )
 

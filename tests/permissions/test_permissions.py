@@ -4,6 +4,7 @@ import re
 from collections import Counter
 
 import pytest
+from permissions.calls import GLUE_TABLE_OF
 from permissions.deployed import FUNCTIONS, ROOT, by_default, deployed
 from permissions.grants import (
     Grant,
@@ -21,7 +22,7 @@ from permissions.recording import Call
 from permissions.scenarios import LANDING, SCENARIOS, SWEEPER, recorded
 from permissions.table import COMMAND, DOCUMENT, document
 
-DATA = ("dynamodb:", "kms:", "s3:")
+DATA = ("dynamodb:", "glue:", "kms:", "s3:")
 """Services that the functions' own code talks to."""
 
 
@@ -57,10 +58,12 @@ def test_every_operation_of_the_adapters_is_recorded():
         "copy": "PutObject",
         "list": "ListBucket",
         "delete": "DeleteObject",
+        "list_with_delimiter": "ListBucket",
     }
     known = {f"dynamodb:{''.join(map(str.title, name.split('_')))}" for name in clients}
     known |= {f"s3:{actions[name]}" for name in stores}
     assert len(known) == 8
+    known |= {f"glue:{name}" for name in GLUE_TABLE_OF}  # pyiceberg makes them
     assert {call.request.action for call in recorded()} == known | {"kms:Decrypt", "kms:GenerateDataKey"}
 
 
@@ -121,6 +124,8 @@ def test_a_grant_that_nothing_needs_is_noticed():
         ("LogsFunction", ("s3:GetObject", "arn:aws:s3:::lake/lake/landing/logs/a.parquet")),
         ("LandingFunction", ("dynamodb:Scan", "arn:aws:dynamodb:eu-west-1:123456789012:table/checkpoints")),
         ("SweeperFunction", ("s3:DeleteObject", "arn:aws:s3:::lake/lake/logs/severity_minutes/a.parquet")),
+        ("IcebergFunction", ("s3:DeleteObject", "arn:aws:s3:::lake/lake/landing/clicks/a.parquet")),
+        ("IcebergFunction", ("dynamodb:PutItem", "arn:aws:dynamodb:eu-west-1:123456789012:table/checkpoints")),
         ("SweeperFunction", ("dynamodb:DeleteItem", "arn:aws:dynamodb:eu-west-1:123456789012:table/checkpoints")),
     ],
 )

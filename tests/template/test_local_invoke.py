@@ -43,7 +43,7 @@ def environments(parameters):
 @pytest.mark.parametrize("command", [["local", "invoke"], ["local", "start-lambda"]])
 def test_local_commands_keep_every_store_in_memory(command):
     resolved = environments(overrides(command))
-    assert set(resolved) == {"ClickstreamFunction", "LogsFunction", "LandingFunction", "SweeperFunction"}
+    assert set(resolved) == {"ClickstreamFunction", "LogsFunction", "LandingFunction", "SweeperFunction", "IcebergFunction"}
     for environment in resolved.values():
         assert environment["HEADRACE_CHECKPOINTS"] == "memory:"
         assert environment["HEADRACE_LAKE"] == "memory:"
@@ -79,6 +79,7 @@ def test_the_sweeper_has_every_setting_that_the_consumers_have():
     """It finishes their work: a pipeline configured otherwise has another fingerprint."""
     resolved = environments({})
     sweeper = resolved.pop("SweeperFunction")
+    del resolved["IcebergFunction"]  # no consumer: it runs no pipeline
     for environment in resolved.values():
         shared = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
         assert shared.items() <= sweeper.items()

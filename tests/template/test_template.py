@@ -6,6 +6,7 @@ import pytest
 import validate_application
 
 from headrace.kafka import GROUP
+from headrace_iceberg.compaction import HOUR_MS, Rules
 
 TEMPLATE = validate_application.load_template()
 CLOUDFORMATION = validate_application.translate(TEMPLATE, {})
@@ -226,11 +227,67 @@ def test_a_mappings_group_is_one_that_its_function_may_join(name):
     assert f"${{Topics}}/{topic}" in [resource["Fn::Sub"][0] for resource in granted(role)["kafka-cluster:ReadData"]]
 
 
-def test_only_the_sweeper_scans_and_deletes_and_never_in_the_lake():
+def test_only_scheduled_functions_scan_and_delete_and_never_in_the_lake():
     rare = {"dynamodb:Scan", "s3:DeleteObject"}
-    assert {owner for owner, s in ALLOWED if rare & set(as_list(s["Action"]))} == {"SweeperRole"}
+    assert {owner for owner, s in ALLOWED if rare & set(as_list(s["Action"]))} == {"SweeperRole", "IcebergRole"}
     deleted = [resource["Fn::Sub"] for resource in granted("SweeperRole")["s3:DeleteObject"]]
     assert deleted == ["${LakeBucket.Arn}/staging/*", "${LakeBucket.Arn}/state/*"]
+    assert granted("IcebergRole")["s3:DeleteObject"] == [{"Fn::Sub": "${LakeBucket.Arn}/tables/*"}]
+
+
+def test_the_iceberg_function_writes_only_what_is_the_tables_own():
+    grants = granted("IcebergRole")
+    assert grants["s3:PutObject"] == [{"Fn::Sub": "${LakeBucket.Arn}/tables/*"}]
+    assert {action for action in grants if action.startswith("dynamodb:")} == {"dynamodb:Scan"}
+    glue = [json.dumps(resource) for resource in grants["glue:UpdateTable"]]
+    assert [("catalog" in text, "headrace_iceberg_${Database}" in text) for text in glue] == [
+        (True, False),
+        (False, True),
+        (False, True),
+    ]
+
+
+def test_one_iceberg_function_runs_at_a_time():
+    function = FUNCTIONS["IcebergFunction"]
+    assert function["ReservedConcurrentExecutions"] == 1
+    assert function["EventInvokeConfig"]["MaximumRetryAttempts"] == 0
+    (event,) = function["Events"].values()
+    assert event["Properties"]["RetryPolicy"] == {"MaximumRetryAttempts": 0}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_has_one_layer(name):
+    """Two would be over Lambda's limit: the Iceberg function's has what it needs of the other."""
+    layer = "IcebergLayer" if name == "IcebergFunction" else "StreamingLayer"
+    assert FUNCTIONS[name]["Layers"] == [{"Ref": layer}]
+    assert "Layers" not in TEMPLATE["Globals"]["Function"]
+
+
+SETTLED_HOURS = Rules().settled_ms // HOUR_MS
+"""After so many hours every landed file of a bucket is compacted."""
+
+
+def expiries_days(rules, parameters):
+    """After how many days at least each lifecycle rule deletes what was landed, by the rule's id."""
+    covering = [rule for rule in rules if "lake/landing/".startswith(rule.get("Prefix", "lake"))]
+    deleting = {rule["Id"]: rule["ExpirationInDays"] for rule in covering if "ExpirationInDays" in rule}
+    return {
+        name: parameters[days["Ref"]]["MinValue"] if isinstance(days, dict) else days for name, days in deleting.items()
+    }
+
+
+def too_early(rules, parameters):
+    longest_hours = SETTLED_HOURS + parameters["IcebergSnapshotHours"]["MaxValue"] + 24
+    return [name for name, days in expiries_days(rules, parameters).items() if 0 < days * 24 < longest_hours]
+
+
+def test_landed_files_live_until_no_snapshot_of_an_iceberg_table_reads_them():
+    """Compacted after six hours, at the next run; until then and as long as its snapshots live the table needs them."""
+    rules = TEMPLATE["Resources"]["LakeBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    assert too_early(rules, PARAMETERS) == []
+    soon = {"Id": "soon", "Prefix": "lake/", "ExpirationInDays": 5}
+    late = {"Id": "late", "Prefix": "lake/landing/", "ExpirationInDays": {"Ref": "LandingDays"}}
+    assert too_early([soon, late], PARAMETERS | {"LandingDays": {"MinValue": 6}}) == ["soon"]
 
 
 def test_the_sweeper_joins_no_consumer_group():
@@ -242,7 +299,7 @@ def test_the_sweeper_joins_no_consumer_group():
 
 
 def test_a_missing_object_answers_404():
-    for owner in ("ConsumerPolicy", "SweeperRole"):
+    for owner in ("ConsumerPolicy", "SweeperRole", "IcebergRole"):
         listing = [s for name, s in ALLOWED if name == owner and "s3:ListBucket" in as_list(s["Action"])]
         assert [list(s["Condition"]) for s in listing] == [["StringLikeIfExists"]]
 

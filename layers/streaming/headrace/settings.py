@@ -176,7 +176,7 @@ _FIELDS: Mapping[str, tuple[Callable[[str], object], str]] = {
     "drain": (_matching("true|false"), "true or false"),
     "bootstrap_servers": (_matching(rf"{HOST_AND_PORT}(,{HOST_AND_PORT})*"), "HOST:PORT[,HOST:PORT…]"),
     "kafka_auth": (_matching("plaintext|iam"), "plaintext or iam"),
-    "iceberg_catalog": (_matching("glue:[a-z0-9_]{1,255}"), "glue:DATABASE"),
+    "iceberg_catalog": (_matching("glue:[A-Za-z0-9_-]{1,255}"), "glue:DATABASE"),
     "iceberg_snapshot_hours": (_hours, f"a whole number of hours from 1 to {MAX_HOURS}"),
 }
 """How each field's variable is read, and what it may be in words."""
