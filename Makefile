@@ -73,9 +73,9 @@ build-platform: setup ## Build the platform's functions (the cluster's stack)
 deploy: setup ## Deploy ENV=dev or prod, platform first; DRY_RUN=1 shows the plan and stops
 	@$(BIN)/python scripts/deploy.py $(if $(DRY_RUN),--dry-run )-- '$(ENV)'
 
-bench: setup ## Measure the handlers (JSON lines)
+bench: setup ## Measure the handlers beside others (JSON lines), all of it or ONLY=nexmark; about five minutes
 	@$(BIN)/python scripts/build.py host --no-report >&2
-	@$(BIN)/python tests/benchmark/run.py
+	@$(BIN)/python tests/benchmark/run.py $(if $(ONLY),--only '$(ONLY)')
 
 clean: ## Remove what was built, never .venv
 	rm -rf .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -17,7 +17,7 @@ import package  # noqa: E402 - found through the line above
 
 ARCHITECTURE = "arm64"
 """As the templates say."""
-APPLICATIONS_OWN = ("arro3-core", "arro3-io", "aws-lambda-powertools", "msgspec", "obstore")
+APPLICATIONS_OWN = ("arro3-core", "arro3-io", "aws-lambda-powertools", "msgspec", "obstore", "tzdata")
 """What the library imports and these functions do not."""
 
 

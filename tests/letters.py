@@ -24,7 +24,16 @@ def late(records: Sequence[Record], operators: Sequence[str] = ("sessions",)) ->
     start_ms, end_ms, watermark_ms = NOON_MS - 120_000, NOON_MS - 60_000, NOON_MS
     return topology._late_rows(
         [
-            LateRecord(operator, each, time_ms=start_ms, start_ms=start_ms, end_ms=end_ms, watermark_ms=watermark_ms)
+            LateRecord(
+                operator,
+                each,
+                start_ms,
+                start_ms,
+                end_ms,
+                windows=1,
+                watermark_ms=watermark_ms,
+                late_by_ms=watermark_ms - end_ms,
+            )
             for each in records
             for operator in operators
         ]

@@ -18,7 +18,7 @@ from pathlib import Path
 import inputs
 from confluent_kafka import Producer
 from contest import MOST_RUNS, WARM_UP, Contest
-from measurement import Measurement
+from measurement import Measurement, Unavailable
 
 from headrace_cli.errors import CommandError
 from headrace_cli.kafka.server import KafkaServer
@@ -36,7 +36,8 @@ class BrokerContest(Contest):
         """Let both read the topic up to `MOST_RUNS` times.
 
         Raises:
-            SystemExit: there is no broker to be had, or they did not write the same rows.
+            Unavailable: there is no broker to be had.
+            SystemExit: they did not write the same rows.
         """
         turns, rows = [], {}
         with _broker() as servers:
@@ -59,7 +60,7 @@ def _broker() -> Iterator[str]:
                 server.create_topic(TOPIC, 1, {"retention.ms": "-1"})
                 yield server.bootstrap_servers
         except CommandError as error:
-            raise SystemExit(f"the contest over a broker cannot be held: {error}") from None
+            raise Unavailable(str(error)) from None
 
 
 def _produce(servers: str) -> int:

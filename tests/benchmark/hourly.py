@@ -1,4 +1,4 @@
-"""Where the counterparts put their rows: a zstd Parquet file per table and hour, in memory, written by pyarrow."""
+"""Where the counterparts put their rows: a Parquet file per table and hour, in memory, written by pyarrow."""
 
 import io
 
@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 
 HOUR_MS = 3_600_000
 TIMESTAMP = pa.timestamp("ms", tz="UTC")
+SMALL_ROWS = 2000
 PLACE = [("_topic", pa.string()), ("_partition", pa.int32())]
 
 
@@ -25,6 +26,6 @@ class HourlyFiles:
         for indices in hours.values():
             part = rows if len(hours) == 1 else rows.take(indices)
             buffer = io.BytesIO()
-            # zstd's level 1, like ours, and the codec's default in pyarrow.
-            pq.write_table(part, buffer, compression="zstd", compression_level=1)
+            # Like ours: zstd's level 1, which is the codec's default in pyarrow, except in small files.
+            pq.write_table(part, buffer, compression="snappy" if len(part) < SMALL_ROWS else "zstd")
             self.written.append((name, buffer.getvalue()))

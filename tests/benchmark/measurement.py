@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 
+class Unavailable(Exception):
+    """A part that cannot be measured on this machine, and why; the others can."""
+
+
 class Target(NamedTuple):
     """What a measurement must reach."""
 

@@ -13,7 +13,8 @@ medians, in CPU time because machines are shared; even so a busy one makes them 
 Absolute targets are for a quiet machine: they are shown, and only ratios and sizes are judged.
 
 Prints one JSON object per measurement on standard output, progress and a table on standard error. Exit status 1 when a
-judged target is missed; each miss is explained in a line.
+judged target is missed or a part cannot be measured here (no Java, no Python 3.11 or 3.12 for the counterparts); each
+is explained in a line.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from functools import partial
 import footprint
 from broker_contest import BrokerContest
 from contest import Contest, RunContest
-from measurement import Measurement, Published, Target, table
+from measurement import Measurement, Published, Target, Unavailable, table
 from state_curve import COMMITS, CURVES, QUICK_COMMITS
 
 # ruff: noqa: T201 - printing is what this is for
@@ -34,7 +35,8 @@ REPEATS = 9
 QUICK_REPEATS = 3
 EXAMPLES = """\
 examples:
-  make bench                                         everything, some minutes
+  make bench                                         everything, about five minutes
+  make bench ONLY=bytewax                            the parts with this in their name
   .venv/bin/python tests/benchmark/run.py --list     the names of all parts
   … run.py --only bytewax --only nexmark             the parts whose name has one of these in it
   … run.py --only state --quick                      fewer repeats
@@ -117,17 +119,29 @@ def main() -> None:
     if arguments.list:
         print("\n".join(names))
         return
-    done = []
-    for number, name in enumerate(names, 1):
-        print(f"[{number}/{len(names)}] {name} …", file=sys.stderr, flush=True)
-        for measurement in everything[name]():
-            print(json.dumps(measurement.as_object()), flush=True)
-            done.append(measurement)
+    done, unavailable = _measured({name: everything[name] for name in names})
     print(table(done), file=sys.stderr)
     failed = [measurement for measurement in done if measurement.failed]
     for measurement in failed:
         print(f"MISSED {measurement.miss()}", file=sys.stderr)
-    sys.exit(1 if failed else 0)
+    for name, reason in unavailable.items():
+        print(f"NOT MEASURED {name}: {reason}", file=sys.stderr)
+    sys.exit(1 if failed or unavailable else 0)
+
+
+def _measured(wanted: dict[str, Part]) -> tuple[list[Measurement], dict[str, str]]:
+    """What was measured, and what could not be, with the reason."""
+    done: list[Measurement] = []
+    unavailable = {}
+    for number, (name, part) in enumerate(wanted.items(), 1):
+        print(f"[{number}/{len(wanted)}] {name} …", file=sys.stderr, flush=True)
+        try:
+            for measurement in part():
+                print(json.dumps(measurement.as_object()), flush=True)
+                done.append(measurement)
+        except Unavailable as error:
+            unavailable[name] = str(error)
+    return done, unavailable
 
 
 def _arguments() -> argparse.Namespace:

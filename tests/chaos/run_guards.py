@@ -73,7 +73,11 @@ def _options() -> argparse.Namespace:
 def expose(guards: Sequence[Guard], schedules: int) -> Iterator[Exposed]:
     """What each guard's absence does, in their order."""
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        yield from pool.map(lambda guard: _in_a_process(guard, schedules, told=len(guards) == 1), guards)
+        yield from pool.map(lambda guard: _in_a_process(guard, _limit(guard, schedules), told=len(guards) == 1), guards)
+
+
+def _limit(guard: Guard, schedules: int) -> int:
+    return schedules if guard.needed else min(schedules, SCHEDULES_OF_KEPT)
 
 
 def _in_a_process(guard: Guard, schedules: int, *, told: bool) -> Exposed:

@@ -26,6 +26,12 @@ LATE, DEAD_LETTERS = OWN_TABLES = ("late", "dead_letters")
 """Tables that every pipeline has, whatever its topics."""
 
 HOUR_MS = 3_600_000
+LARGE_FILES = "zstd(1)"
+"""Compression: against zstd(3) half the CPU time for 2 to 4 % more bytes."""
+SMALL_FILES = "snappy"
+"""zstd starts anew for each column: 0.4 instead of 0.1 ms for a file of 150 rows and eight columns, which is 8 % larger
+with this."""
+SMALL_ROWS = 2000
 MIN_TIME_MS = -62_135_596_800_000
 """0001-01-01T00:00:00Z: the earliest hour that has a name."""
 MAX_TIME_MS = 253_402_300_799_999
@@ -139,8 +145,8 @@ def _by_hour(hours: list[int]) -> dict[int, list[int]]:
 def _parquet(batch: RecordBatch, metadata: Mapping[str, str]) -> bytes:
     buffer = io.BytesIO()
     table = Table.from_batches([batch])
-    # zstd(1): against zstd(3) half the CPU time for 2 to 4 % more bytes.
-    write_parquet(table, buffer, compression="zstd(1)", key_value_metadata=dict(metadata))
+    compression = SMALL_FILES if batch.num_rows < SMALL_ROWS else LARGE_FILES
+    write_parquet(table, buffer, compression=compression, key_value_metadata=dict(metadata))
     return buffer.getvalue()
 
 

@@ -65,11 +65,15 @@ class RunningSessions:
             row = row_of.get(key)
             if row is not None:
                 last_ms = lasts_ms[row]
-                if last_ms > surely_open_ms and starts_ms[row] <= time_ms <= last_ms + gap_ms:
+                if last_ms > surely_open_ms:
                     if time_ms > last_ms:
-                        lasts_ms[row] = time_ms
-                    rows.append(row)
-                    continue
+                        if time_ms <= last_ms + gap_ms:
+                            lasts_ms[row] = time_ms
+                            rows.append(row)
+                            continue
+                    elif time_ms >= starts_ms[row]:
+                        rows.append(row)
+                        continue
             elif time_ms > surely_open_ms and key not in several:
                 row = free.pop()
                 starts_ms[row] = lasts_ms[row] = time_ms

@@ -225,8 +225,9 @@ class OpenRows:
     def changes(self) -> Changes:
         """Which rows a delta has to write."""
         alive = self._alive
-        touched = set().union(*self._touched) - self._new
-        return Changes([row for row in self._new if alive[row]], [row for row in touched if alive[row]])
+        touched = set().union(*self._touched)
+        touched.difference_update(self._new)
+        return Changes(*(list(compress(rows, map(alive.__getitem__, rows))) for rows in (self._new, touched)))
 
     def delta(self, changes: Changes) -> Part:
         """What is not written yet."""

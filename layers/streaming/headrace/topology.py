@@ -24,6 +24,7 @@ from headrace.state import OpenRows, Part
 
 _timestamp_ms = attrgetter("timestamp_ms")
 _VALUE = Field("value", DataType.binary(), nullable=True)
+_ANYWHERE = TopicPartition("-", 0)
 DEAD_LETTERS = LakeTable(
     lake.DEAD_LETTERS,
     (
@@ -69,6 +70,21 @@ class Topology(msgspec.Struct, frozen=True):
     max_skew_ms: int = 300_000
     """How far an event time may be ahead of Kafka's timestamp. Beyond it the record is a dead letter, so that one
     bad clock does not close everybody's windows; on a CreateTime topic this compares the producer with itself."""
+
+    def __post_init__(self) -> None:
+        """Refuse what could not work on any partition, when the function's module is imported.
+
+        Raises:
+            SchemaError: an operator or `event_time` names a field that the codec does not have.
+            ConfigurationError: in a sentence.
+        """
+        for what in ("out_of_orderness_ms", "allowed_lateness_ms", "max_skew_ms"):
+            if getattr(self, what) < 0:
+                raise ConfigurationError(f"a topology's {what} must not be negative, not {getattr(self, what)}")
+        tables = [*lake.OWN_TABLES, *(getattr(operator, "table", operator) for operator in self.operators)]
+        if twice := [table for number, table in enumerate(tables) if table in tables[:number]]:
+            raise ConfigurationError(f"table {twice[0]!r} has another use in the same topology")
+        self.build(_ANYWHERE, None)
 
     def fingerprint(self) -> str:
         """A digest of everything that the stored state and its meaning depend on."""

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +18,9 @@ def contest(monkeypatch):
     return importlib.import_module("contest")
 
 
-def run(*arguments):
-    return subprocess.run([sys.executable, RUN, *arguments], capture_output=True, text=True, check=False, timeout=300)
+def run(*arguments, env=None):
+    command = [sys.executable, RUN, *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=300)
 
 
 def test_parts_are_chosen_by_a_word_of_their_name():
@@ -30,6 +32,13 @@ def test_a_word_that_is_in_no_name_is_refused():
     refused = run("--only", "nothing")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "--only nothing: no part is called so" in refused.stderr
+
+
+def test_without_java_the_other_parts_are_measured_and_the_status_says_that_one_was_not(tmp_path):
+    done = run("--quick", "--only", "quix", "--only", "1,000 sessions", env=os.environ | {"PATH": str(tmp_path)})
+    assert done.returncode == 1
+    assert "NOT MEASURED page_minutes from Kafka, 1 partition, against quix: " in done.stderr
+    assert len(done.stdout.splitlines()) == 6
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """How the benchmark judges."""
 
 import pytest
-from benchmark.measurement import Measurement, Target, table
+from benchmark.measurement import Measurement, Published, Target, table
 
 
 def contest(ours, theirs, at_least=2.0):
@@ -52,6 +52,20 @@ def test_a_line_of_output_has_both_values_the_ratio_and_the_verdict():
         "met": True,
         "event_bytes": 7,
     }
+
+
+def test_a_target_for_a_quiet_machine_is_shown_and_not_judged():
+    fast = Measurement("windows", "records/s", [200], target=Target("ours_value", at_least=250, informative=True))
+    assert (fast.met, fast.failed) == (False, False)
+    assert table([fast]).endswith("ours_value >= 250 on a quiet machine: not met")
+    assert contest([1], [1]).failed
+
+
+def test_what_others_published_stands_beside_ours_with_its_source():
+    published = Published(22_140, "Flink", "README.md", "another machine")
+    measured = Measurement("q5", "records/s", [250_000], published=published)
+    assert table([measured]).endswith("22,140 Flink")
+    assert measured.as_object()["published"]["source"] == "README.md"
 
 
 def test_the_table_marks_what_was_missed():

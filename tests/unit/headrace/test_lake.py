@@ -183,12 +183,17 @@ def test_every_row_is_in_the_file_of_its_hour_once(times_ms):
     assert [file.rows for file in files] == [len(read_back(file.content)) for file in files]
 
 
+@pytest.mark.parametrize(("rows", "compression"), [(1, "SNAPPY"), (1999, "SNAPPY"), (2000, "ZSTD")])
+def test_a_large_file_is_compressed_well_and_a_small_one_at_little_cost(rows, compression):
+    (file,) = of_hours(*[0] * rows)
+    assert pq.ParquetFile(io.BytesIO(file.content)).metadata.row_group(0).column(0).compression == compression
+
+
 @pytest.mark.parametrize(("complete", "rows"), [(True, b"complete"), (False, b"partial")])
-def test_a_file_is_zstd_and_says_whether_its_rows_are_complete(complete, rows):
+def test_a_file_says_whether_its_rows_are_complete(complete, rows):
     table = LakeTable("t", (Field("a", DataType.string(), nullable=False),), complete)
     (file,) = encoded(Rows(table, [0, 0], [lake.column(["a", "a"], DataType.string())]))
     parquet = pq.ParquetFile(io.BytesIO(file.content))
-    assert parquet.metadata.row_group(0).column(0).compression == "ZSTD"
     assert parquet.schema_arrow.metadata[b"headrace.rows"] == rows
     assert parquet.schema_arrow.field("a").nullable is False
 

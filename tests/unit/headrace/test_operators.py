@@ -4,6 +4,7 @@ import itertools
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +16,9 @@ from headrace.errors import CheckpointCorrupt, ConfigurationError, SchemaError
 from headrace.operators import Land, Operator
 from headrace.records import Record, TopicPartition
 from headrace.topology import Logic, Topology
+from headrace.window_rows import Top
 from headrace.windowed import Windowed
-from headrace.windows import SessionWindows, TumblingWindows
+from headrace.windows import SessionWindows, SlidingWindows, TumblingWindows
 
 PLACE = TopicPartition("hits", 0)
 
@@ -322,3 +324,25 @@ def test_an_operator_with_nothing_open_is_restored_beside_one_that_has_something
     assert restored.open_until_ms == 41
     assert restored.tick()
     assert picked(rows_of(restored)["sessions"], *SESSION[:2]) == [(31, 41)]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: topology(PER_PAGE, PER_PAGE), "table 'pages' has another use in the same topology"),
+        (lambda: topology(msgspec.structs.replace(PER_PAGE, table="late")), "table 'late' has another use"),
+        (lambda: topology(msgspec.structs.replace(PER_PAGE, key=("nobody",))), "has no field 'nobody'"),
+        (lambda: topology(msgspec.structs.replace(PER_PAGE, aggregates={"s": Sum("page")})), "needs a number field"),
+        (lambda: topology(msgspec.structs.replace(PER_PAGE, aggregates={})), "need at least one aggregate"),
+        (lambda: topology(PER_PAGE, out_of_orderness_ms=-1), "out_of_orderness_ms must not be negative, not -1"),
+        (lambda: msgspec.structs.replace(PER_PAGE, allowed_lateness_ms=-1), "allowed_lateness_ms must not be negative"),
+        (lambda: msgspec.structs.replace(PER_PAGE, top=Top(1, by="visits")), "top is by 'visits', which is none of"),
+        (lambda: msgspec.structs.replace(PER_USER, top=Top(1, by="events")), "top compares the keys of one window"),
+        (lambda: msgspec.structs.replace(PER_PAGE, top=Top(1, "events"), early_results=True), "top and early_results"),
+        (lambda: Windowed("t", SlidingWindows(5), (), {"n": Count()}, early_results=True), "have no early results"),
+        (lambda: Top(0, by="n"), "top's count must be positive, not 0"),
+    ],
+)
+def test_a_declaration_that_cannot_be_meant_is_refused_where_it_is_made(make: Any, message: str) -> None:
+    with pytest.raises((ConfigurationError, SchemaError), match=message):
+        make()
