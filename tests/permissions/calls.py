@@ -29,6 +29,10 @@ OTHER_PERMISSIONS = ("x-amz-acl", "x-amz-grant-", "x-amz-tagging", "x-amz-object
 """Headers that make S3 ask for more than the action itself."""
 
 
+MULTIPART = {"uploads", "uploadId", "partNumber"}
+"""What is said of the parts of an object: beginning, writing and joining them is putting it."""
+
+
 class UnknownCall(Exception):
     """A request whose permissions are not modelled."""
 
@@ -115,7 +119,7 @@ def _s3(exchange: Exchange) -> Iterator[Request]:
     bucket, _, key = exchange.path.removeprefix("/").partition("/")
     query = parse_qs(exchange.query, keep_blank_values=True)
     more = [name for name in exchange.headers if name.startswith(OTHER_PERMISSIONS)]
-    if more or (key and query):
+    if more or (key and not query.keys() <= MULTIPART):
         raise UnknownCall(f"s3: {exchange.method} {exchange.path} with {more or list(query)}")
     if key:
         yield from _s3_object(exchange, bucket, key)
@@ -131,12 +135,13 @@ def _s3(exchange: Exchange) -> Iterator[Request]:
 
 
 GLUE_TABLE_OF = {
+    "GetDatabase": None,
     "CreateTable": lambda body: body["TableInput"]["Name"],
     "UpdateTable": lambda body: body["TableInput"]["Name"],
     "GetTable": lambda body: body["Name"],
     "GetTables": lambda _body: "*",
 }
-"""Which table an operation asks for; listing asks for all of the database's."""
+"""Which table an operation asks for, if any; listing asks for all of the database's."""
 
 
 def _glue(exchange: Exchange) -> Iterator[Request]:
@@ -145,8 +150,10 @@ def _glue(exchange: Exchange) -> Iterator[Request]:
     if operation not in GLUE_TABLE_OF:
         raise UnknownCall(f"glue: {operation}")
     body = json.loads(exchange.body)
-    database = body["DatabaseName"]
-    for place in ("catalog", f"database/{database}", f"table/{database}/{GLUE_TABLE_OF[operation](body)}"):
+    table_of = GLUE_TABLE_OF[operation]
+    database = body["DatabaseName" if table_of else "Name"]
+    table = [f"table/{database}/{table_of(body)}"] if table_of else []
+    for place in ("catalog", f"database/{database}", *table):
         yield Request(f"glue:{operation}", f"arn:aws:glue:{REGION}:{DEFAULT_ACCOUNT_ID}:{place}", (TLS,))
 
 
@@ -158,8 +165,8 @@ def _s3_object(exchange: Exchange, bucket: str, key: str) -> Iterator[Request]:
         yield _on_object("PutObject", bucket, key)
     else:
         operations = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
-        if exchange.method == "POST" and {"uploads", "uploadId"} & parse_qs(exchange.query, True).keys():
-            operations["POST"] = "PutObject"  # parts of one object: begun, and put together
+        if exchange.query:
+            operations |= {"POST": "PutObject", "DELETE": "AbortMultipartUpload"}
         if exchange.method not in operations:
             raise UnknownCall(f"s3: {exchange.method} {exchange.path}")
         yield _on_object(operations[exchange.method], bucket, key)
