@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import footprint
+import iceberg_tables
 from broker_contest import BrokerContest
 from contest import Contest, RunContest
 from measurement import Measurement, Published, Target, Unavailable, table
@@ -91,6 +92,7 @@ def parts(*, quick: bool) -> dict[str, Part]:
     return {
         **{contest.name: partial(_one, contest, repeats) for contest in CONTESTS},
         **{curve.name: partial(curve.measurements, commits) for curve in CURVES},
+        "iceberg": iceberg_tables.measurements,
         "footprint": partial(footprint.measurements, repeats),
     }
 
