@@ -23,8 +23,11 @@ NOT_FOUND = 404
 TLS = ("aws:SecureTransport", ("true",))
 """Every client of AWS's own endpoints comes over TLS; the local server's do not, which is no finding."""
 KEY_ARN = f"arn:aws:kms:{REGION}:{DEFAULT_ACCOUNT_ID}:key/customer"
-KEYLESS = ("s3:ListBucket", "s3:DeleteObject")
-"""Actions that read and write no content."""
+KEYLESS = (
+    *("s3:ListBucket", "s3:DeleteObject"),
+    *(f"glue:{name}" for name in ("CreateTable", "GetDatabase", "GetTable", "GetTables", "UpdateTable")),
+)
+"""Actions that read and write no content; what the catalog has of a table is no content of ours."""
 OTHER_PERMISSIONS = ("x-amz-acl", "x-amz-grant-", "x-amz-tagging", "x-amz-object-lock-", "x-amz-bypass-")
 """Headers that make S3 ask for more than the action itself."""
 
