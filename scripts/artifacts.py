@@ -64,7 +64,12 @@ def import_cpu_ms(module: str, host_build: Path = HOST_BUILD) -> float:
 def _import_once(module: str, host_build: Path) -> float:
     command = [sys.executable, "-S", "-c", _TIMED_IMPORT, module]
     done = subprocess.run(
-        command, env=_lambda_like_environment(module, host_build), capture_output=True, text=True, check=False, timeout=120
+        command,
+        env=_lambda_like_environment(module, host_build),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     if done.returncode:
         raise SystemExit(f"the built {module} cannot be imported:\n{done.stderr.strip()}")

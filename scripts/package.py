@@ -37,7 +37,7 @@ NOT_IN_ICEBERG = (
 )
 """What the Iceberg function never imports, though a package that it has depends on it."""
 PYARROW_LEFT_OUT = ("include", "src", "tests", "*.pyx", "*.pxi", "*.pxd", "*flight*")
-"""Half a layer of headers and of a server that nothing here starts. (substrait stays: the datasets are linked to it.)"""
+"""Half a layer of headers and of a server that nothing here starts. (substrait stays: datasets are linked to it.)"""
 
 # A fixed time makes the same input the same archive. After 1980: a zip file knows nothing earlier.
 FIXED_MTIME = 1_577_836_800
@@ -84,7 +84,9 @@ def package_layer(platform: str, target: Path) -> None:
 def package_iceberg_layer(platform: str, target: Path) -> None:
     """Fill the folder with pyiceberg, pyarrow, and both libraries: the Iceberg function has no other layer."""
     _empty(target)
-    install(locked_requirements(*RUNTIME_PROVIDES, *NOT_IMPORTED, *NOT_IN_ICEBERG, of="headrace-iceberg"), platform, target)
+    install(
+        locked_requirements(*RUNTIME_PROVIDES, *NOT_IMPORTED, *NOT_IN_ICEBERG, of="headrace-iceberg"), platform, target
+    )
     for pattern in PYARROW_LEFT_OUT:
         for path in (target / "pyarrow").glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from faults import Calls
+from iceberg_world import World
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from headrace_iceberg.tables import Tables
-from iceberg_world import World
 
 
 class InterruptedCatalog(SqlCatalog):

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from samples import lambda_event
+
 from headrace import schema
 from headrace.codec import JsonCodec
 from headrace.folder import FolderCheckpointStore
@@ -15,7 +17,6 @@ from headrace.records import Record
 from headrace.topology import Topology
 from headrace_iceberg.committer import Committer
 from headrace_iceberg.tables import TableId, Tables, sql_catalog
-from samples import lambda_event
 
 HOUR_MS = 3_600_000
 T0 = 1_710_324_000_000

@@ -28,8 +28,9 @@ def report(done: Done) -> dict[str, int]:
     metrics.add_metric("FilesCompacted", MetricUnit.Count, answer["compacted"])
     metrics.add_metric("BucketsLeft", MetricUnit.Count, answer["left"])
     metrics.add_metric("UpkeepFailures", MetricUnit.Count, answer["failed"])
-    for table in [*done.added, *done.compacted, *done.expired]:
-        logger.info(type(table).__name__.lower(), extra=table._asdict())
+    for did, tables in (("added", done.added), ("compacted", done.compacted), ("expired", done.expired)):
+        for table in tables:
+            logger.info(did, extra=table._asdict())
     logger.info("looked after the tables", extra=answer)
     for place, error in done.failures.items():
         logger.error("not looked after", extra={"place": place, "error": f"{type(error).__name__}: {error}"})

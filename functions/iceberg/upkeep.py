@@ -1,4 +1,4 @@
-"""What is done for the tables in one run: what is published gets in first, then files are compacted, then old ones go."""
+"""What one run does for the tables: what is published gets in, then files are compacted, then old ones go."""
 
 import time
 from collections.abc import Callable

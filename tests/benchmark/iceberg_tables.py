@@ -2,12 +2,11 @@
 
 The hour is made once: batches of clicks through the landing pipeline, a quarter of a batch per file, their files under
 2,000 names of 16 partitions. (So offsets repeat from file to file, which costs neither side anything.) Committing is
-compared with pyiceberg's own `add_files`, compacting with one DuckDB `copy` on one thread with the same codec. Bytes are
-those of the small files. Each side runs in a process of its own: `iceberg_tables.py SIDE FOLDER` prints its figures.
+compared with pyiceberg's own `add_files`, compacting with one DuckDB `copy` on one thread with the same codec. Bytes
+are those of the small files. Each side has a process of its own: `iceberg_tables.py SIDE FOLDER` prints its figures.
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -33,10 +32,7 @@ def measurements() -> Iterator[Measurement]:
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         hour = Path(folder, "hour")
         _in_process("make", hour)
-        runs = [
-            {side: _on_a_copy(side, hour, Path(folder, "run")) for side in ("ours", "theirs")}
-            for _ in range(RUNS)
-        ]
+        runs = [{side: _on_a_copy(side, hour, Path(folder, "run")) for side in ("ours", "theirs")} for _ in range(RUNS)]
     of = {
         (side, name): [run[side][name] for run in runs]
         for side in ("ours", "theirs")
@@ -66,25 +62,31 @@ def _on_a_copy(side: str, hour: Path, run: Path) -> dict[str, float]:
 
 def _in_process(side: str, folder: Path) -> dict[str, float]:
     answer = subprocess.run(
-        [sys.executable, __file__, side, str(folder)], capture_output=True, text=True, check=True, cwd=Path(__file__).parent
+        [sys.executable, __file__, side, str(folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parent,
     )
     return json.loads(answer.stdout.splitlines()[-1])
 
 
 def make(folder: Path) -> dict[str, float]:
-    import inputs  # noqa: PLC0415
+    import inputs
 
     sys.path.insert(0, str(Path(__file__).parents[2] / "functions"))
-    from landing.topology import topologies  # noqa: PLC0415
-
-    from headrace.checkpoint import Checkpoint, CheckpointKey  # noqa: PLC0415
-    from headrace.folder import FolderCheckpointStore  # noqa: PLC0415
-    from headrace.lake import read_final_key  # noqa: PLC0415
-    from headrace.objects import open_lake  # noqa: PLC0415
-    from headrace.outbox import MemoryOutbox  # noqa: PLC0415
-    from headrace.checkpoint import MemoryCheckpointStore  # noqa: PLC0415
-    from headrace.pipeline import Pipeline  # noqa: PLC0415
-    from headrace.settings import Settings  # noqa: PLC0415
+    from headrace.checkpoint import (
+        Checkpoint,
+        CheckpointKey,
+        MemoryCheckpointStore,
+    )
+    from headrace.folder import FolderCheckpointStore
+    from headrace.lake import read_final_key
+    from headrace.objects import open_lake
+    from headrace.outbox import MemoryOutbox
+    from headrace.pipeline import Pipeline
+    from headrace.settings import Settings
+    from landing.topology import topologies
 
     outbox = MemoryOutbox()
     landing = Pipeline(
@@ -118,13 +120,13 @@ def make(folder: Path) -> dict[str, float]:
 
 
 def ours(folder: Path) -> dict[str, float]:
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
-    from headrace.folder import FolderCheckpointStore  # noqa: PLC0415
-    from headrace.objects import open_lake  # noqa: PLC0415
-    from headrace_iceberg.committer import Committer  # noqa: PLC0415
-    from headrace_iceberg.compaction import Compaction, Rules  # noqa: PLC0415
-    from headrace_iceberg.tables import TableId, Tables, sql_catalog  # noqa: PLC0415
+    from headrace.folder import FolderCheckpointStore
+    from headrace.objects import open_lake
+    from headrace_iceberg.committer import Committer
+    from headrace_iceberg.compaction import Compaction, Rules
+    from headrace_iceberg.tables import TableId, Tables, sql_catalog
 
     pa.set_cpu_count(1)
     lake = f"file:{folder}"
@@ -148,9 +150,9 @@ def ours(folder: Path) -> dict[str, float]:
 
 
 def theirs(folder: Path) -> dict[str, float]:
-    import duckdb  # noqa: PLC0415
-    import pyarrow.parquet as pq  # noqa: PLC0415
-    from pyiceberg.catalog import load_catalog  # noqa: PLC0415
+    import duckdb
+    import pyarrow.parquet as pq
+    from pyiceberg.catalog import load_catalog
 
     files = sorted(str(path) for path in folder.glob("lake/landing/clicks/*/*/*.parquet"))
     catalog = load_catalog("peer", type="sql", uri=f"sqlite:///{folder}/peer.db", warehouse=f"file://{folder}/peer")
@@ -160,7 +162,7 @@ def theirs(folder: Path) -> dict[str, float]:
     connection = duckdb.connect(config={"threads": 1, "memory_limit": "2GB"})
     copy = f"copy (select * from read_parquet(?)) to '{folder}/out.parquet' (format parquet, compression zstd)"
     _, compact_s = _timed(lambda: connection.execute(copy, [files]))
-    size = sum(os.path.getsize(path) for path in files)
+    size = sum(Path(path).stat().st_size for path in files)
     return {"commit_s": commit_s * 1000 / FILES, "compact_mb_s": size / MB / compact_s, "peak_mb": peak_mb()}
 
 

@@ -7,12 +7,12 @@ reader ever saw one twice or one vanish.
 """
 
 import shutil
+import time
 from collections import Counter
 from functools import partial
 
 import duckdb
 import pyarrow.parquet as pq
-import pytest
 from faults import Calls, Killed, kill_at
 from iceberg_faults import InterruptedWorld
 from iceberg_world import CLICKS, HOUR_MS, T0, World, click, once
@@ -38,13 +38,7 @@ def compact(world):
 
 def expire(world):
     at_once = Retention(snapshots_ms=-HOUR_MS, grace_ms=-HOUR_MS)
-    Expiry(world.tables, world.shaky_objects, at_once).run(CLICKS, now_ms())
-
-
-def now_ms():
-    import time
-
-    return time.time_ns() // 1_000_000
+    Expiry(world.tables, world.shaky_objects, at_once).run(CLICKS, time.time_ns() // 1_000_000)
 
 
 def land(records, world):

@@ -10,7 +10,7 @@ import pytest
 from iceberg_world import CLICK, CLICKS, HOUR_MS, T0, World, click
 from java_tools import require_java_tools
 
-from headrace_cli.maven import Distribution, java, jars
+from headrace_cli.maven import Distribution, jars, java
 from headrace_iceberg.compaction import Compaction, Rules
 
 HERE = Path(__file__).resolve().parents[1] / "spark"
@@ -28,7 +28,9 @@ def spark():
     require_java_tools()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("VIRTUAL_ENV", "UV_"))}
     uv = Path(sys.executable).with_name("uv")
-    subprocess.run([uv, "sync", "--frozen", "--quiet", "--project", HERE, "--python", sys.executable], env=environment, check=True)
+    subprocess.run(
+        [uv, "sync", "--frozen", "--quiet", "--project", HERE, "--python", sys.executable], env=environment, check=True
+    )
     (jar,) = jars(RUNTIME, print).glob("iceberg-spark-runtime-*.jar")
     return HERE / ".venv" / "bin" / "python", jar
 

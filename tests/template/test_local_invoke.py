@@ -43,7 +43,13 @@ def environments(parameters):
 @pytest.mark.parametrize("command", [["local", "invoke"], ["local", "start-lambda"]])
 def test_local_commands_keep_every_store_in_memory(command):
     resolved = environments(overrides(command))
-    assert set(resolved) == {"ClickstreamFunction", "LogsFunction", "LandingFunction", "SweeperFunction", "IcebergFunction"}
+    assert set(resolved) == {
+        "ClickstreamFunction",
+        "LogsFunction",
+        "LandingFunction",
+        "SweeperFunction",
+        "IcebergFunction",
+    }
     for environment in resolved.values():
         assert environment["HEADRACE_CHECKPOINTS"] == "memory:"
         assert environment["HEADRACE_LAKE"] == "memory:"

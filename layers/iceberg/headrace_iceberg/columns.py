@@ -1,10 +1,10 @@
 """A table's columns: those of its files, all of them optional, and the bucket.
 
-Iceberg reads old and new files as one table by the ids of its columns. Landed files carry none: the table's name mapping
-gives them, which also knows former names. Every column is optional, because a file from before or after a change may
-not have it. `_bucket` is the start of the hour or day that a row is filed under. It is in no file: as the table is
-partitioned by it (identity), readers take it from the metadata. Partitioning by the hour of the event time itself would be
-wrong for rows whose event time is null: they are filed under Kafka's, and nobody would find them.
+Iceberg reads old and new files as one table by the ids of its columns. Landed files carry none: the table's name
+mapping gives them, which also knows former names. Every column is optional, because a file from before or after a
+change may not have it. `_bucket` is the start of the hour or day that a row is filed under. It is in no file: as the
+table is partitioned by it (identity), readers take it from the metadata. Partitioning by the hour of the event time
+itself would be wrong for rows whose event time is null: they are filed under Kafka's, and nobody would find them.
 """
 
 from typing import Any

@@ -122,70 +122,85 @@ class Committer:
         failures: dict[str, Exception],
         may_go_on: Callable[[], bool],
     ) -> Added:
-        table = self._tables.load(table_id)
-        marks = {} if table is None else in_catalog.marks(table)  # 2
+        addition = _Addition(self._tables, table_id, failures)
+        marks = addition.marks
         wants = [want for c in checkpoints if (want := wanted(c, table_id.topic, marks)) is not None]
-        added = Added(table_id.name, 0, 0, 0, 0)
         if not wants:
-            return added
+            return addition.added
         search = Search(wants)
         search.run(self._objects, self._pipeline, table_id.topic)  # 3
-        found, errors = search.complete(accept_missing=self._accept_missing)
-        failures.update({f"{table_id.name} {number}": error for number, error in enumerate(errors)})
-        io = self._io(table)
-        found = [each for want, files in found if (each := self._proven(io, table_id.topic, want, files)) is not None]
-        added = added._replace(buckets=search.buckets)
-        blocked: set[Source] = set()
+        complete, errors = search.complete(accept_missing=self._accept_missing)
+        failures.update({f"{table_id.name} {error.source}": error for error in errors})
+        io = self._tables.io()
+        found = [(want, files) for want, files in complete if self._proven(io, table_id.topic, want, files)]
         for step in steps(found, self._files):
             if not may_go_on():
                 break
-            step = _unblocked(step, blocked)
-            footers, broken = self._footers(io, step.files)  # 4
-            table = table or self._created(table_id, footers)
-            broken |= _misfits(table, footers)
-            failures.update({f"{table_id.name} {file.key}": error for file, error in broken.items()})
-            blocked |= {file.source for file in broken}
-            step = without(step, broken)
-            if step.files and table is not None:
-                marks |= step.marks
-                table = in_catalog.commit(table, marks, *_addition(step, footers))  # 5
-                rows = sum(footers[file].metadata.num_rows for file in step.files)
-                added = added._replace(
-                    files=added.files + len(step.files), rows=added.rows + rows, snapshots=added.snapshots + 1
-                )
-        return added
+            addition.add(step)
+        return addition.added._replace(buckets=search.buckets)
 
-    def _io(self, table: Table | None) -> FileIO:
-        return self._tables.io() if table is None else table.io
-
-    def _created(self, table_id: TableId, footers: Mapping[PublishedFile, Footer]) -> Table | None:
-        if not footers:
-            return None
-        newest = max(footers, key=lambda file: file.name.version)
-        return self._tables.create(table_id, footers[newest].columns)
-
-    def _proven(
-        self, io: FileIO, topic: str, want: Wanted, files: list[PublishedFile]
-    ) -> tuple[Wanted, list[PublishedFile]] | None:
-        """What is complete: where the checkpoint cannot tell, up to the last file, if its page of the books says so."""
+    def _proven(self, io: FileIO, topic: str, want: Wanted, files: list[PublishedFile]) -> bool:
+        """Whether nothing is missing: where the checkpoint cannot tell, the page of the last file's commit must."""
         if want.files is not None or not files:
-            return (want, files) if files else None
+            return bool(files)
         last = max(files, key=lambda file: (file.name.version, file.name.number))
         entry = read_footer(io, self._tables.location(last.key)).entry(ledger.METADATA_KEY)
         page = None if entry is None else ledger.read({ledger.METADATA_KEY: entry})
-        if page is None or page.commit.totals.get(ledger.files_of(topic)) != want.mark.files + len(files):
-            return None
-        return want, files
+        return page is not None and page.commit.totals.get(ledger.files_of(topic)) == want.mark.files + len(files)
+
+
+class _Addition:
+    """Adds files to one table, step by step."""
+
+    def __init__(self, tables: Tables, table_id: TableId, failures: dict[str, Exception]) -> None:
+        self._tables, self._id, self._failures = tables, table_id, failures
+        self._table = tables.load(table_id)
+        self._io = tables.io()
+        self._blocked: set[Source] = set()
+        self.marks = {} if self._table is None else in_catalog.marks(self._table)  # 2
+        self.added = Added(table_id.name, 0, 0, 0, 0)
+
+    def add(self, whole: Step) -> None:
+        """Commit what of the step can be read; what follows a file that cannot is blocked."""
+        step = _unblocked(whole, self._blocked)
+        footers, broken = self._footers(step.files)  # 4
+        if not footers:
+            return self._block(broken)
+        table = self._table or self._created(footers)
+        broken |= _misfits(table, footers)
+        self._block(broken)
+        step = without(step, broken)
+        if step.files:
+            self.marks |= step.marks
+            self._table = in_catalog.commit(table, self.marks, *_addition(step, footers))  # 5
+            self._count(step, footers)
+        return None
+
+    def _block(self, broken: Mapping[PublishedFile, Exception]) -> None:
+        self._failures.update({f"{self._id.name} {file.key}": error for file, error in broken.items()})
+        self._blocked |= {file.source for file in broken}
+
+    def _created(self, footers: Mapping[PublishedFile, Footer]) -> Table:
+        newest = max(footers, key=lambda file: file.name.version)
+        return self._tables.create(self._id, footers[newest].columns)
+
+    def _count(self, step: Step, footers: Mapping[PublishedFile, Footer]) -> None:
+        rows = sum(footers[file].metadata.num_rows for file in step.files)
+        self.added = self.added._replace(
+            files=self.added.files + len(step.files),
+            rows=self.added.rows + rows,
+            snapshots=self.added.snapshots + 1,
+        )
 
     def _footers(
-        self, io: FileIO, files: Sequence[PublishedFile]
+        self, files: Sequence[PublishedFile]
     ) -> tuple[dict[PublishedFile, Footer], dict[PublishedFile, Exception]]:
         footers: dict[PublishedFile, Footer] = {}
         broken: dict[PublishedFile, Exception] = {}
 
         def read(file: PublishedFile) -> None:
             try:
-                footers[file] = read_footer(io, self._tables.location(file.key))
+                footers[file] = read_footer(self._io, self._tables.location(file.key))
             except FileUnreadable as error:
                 broken[file] = error
 
@@ -202,11 +217,9 @@ def _unblocked(step: Step, blocked: set[Source]) -> Step:
     )
 
 
-def _misfits(table: Table | None, footers: Mapping[PublishedFile, Footer]) -> dict[PublishedFile, Exception]:
+def _misfits(table: Table, footers: Mapping[PublishedFile, Footer]) -> dict[PublishedFile, Exception]:
     """Files whose columns the table's cannot become; tried out, nothing is changed."""
     found: dict[PublishedFile, Exception] = {}
-    if table is None:
-        return found
     transaction = table.transaction()
     for columns, files in _by_columns(footers):
         try:

@@ -1,17 +1,18 @@
 """Makes few large files of a bucket's many small ones, and takes the table off the landing zone's files.
 
-    1 plan: which files of which bucket ─ 2 rewrite each bin into a new file ─ 3 COMMIT: old out, new in, one snapshot
+    1 plan: which files of which bucket ─ 2 rewrite each bin into a file ─ 3 COMMIT: old out, new in, one snapshot
 
-Killed before 3, the new files are orphans, which expiry removes; readers see the old ones. After 3 they see the new ones.
-The landing zone's files stay where they are until its own retention, for its own readers and for older snapshots.
+Killed before 3, the new files are orphans, which expiry removes; readers see the old ones. After 3 they see the new
+ones. The landing zone's files stay where they are until its own retention, for its readers and for older snapshots.
 
-Every landed file of a bucket that is closed for long enough is rewritten, alone if need be: the landing zone's retention
-will take the original away. A file of the table's own is rewritten again only together with as many bytes of smaller
-ones, so that each row is rewritten a few times at most however often late rows trickle in.
+Every landed file of a bucket that is closed for long enough is rewritten, alone if need be: the landing zone's
+retention will take the original away. A file of the table's own is rewritten again only together with as many bytes of
+smaller ones, so that each row is rewritten a few times at most however often late rows trickle in.
 """
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from pyiceberg.manifest import DataFile
@@ -112,7 +113,8 @@ class Compaction:
         age_ms = self._now_ms() - bucket_us // 1000
         if age_ms < self._rules.closed_ms:
             return
-        landed, own = [], []
+        landed: list[DataFile] = []
+        own: list[DataFile] = []
         for file in files:
             (landed if self._is_landed(file) else own).append(file)
         size = sum(file.file_size_in_bytes for file in landed)
@@ -167,6 +169,4 @@ def _plus(done: Compacted, ready: list[tuple[Bin, DataFile]]) -> Compacted:
 
 
 def _name(bucket_us: int) -> str:
-    from datetime import UTC, datetime
-
     return datetime.fromtimestamp(bucket_us / 1e6, UTC).strftime("%Y-%m-%dT%H")

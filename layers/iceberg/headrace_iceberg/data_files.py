@@ -1,7 +1,7 @@
 """Parquet files as Iceberg's metadata describes them: rows, sizes, counts of nulls, bounds, the bucket.
 
-pyiceberg's `add_files` would take the bucket from the bounds of a column, refuse a file with rows of two hours, and file
-null times under the hour of the others. Here it is what the file's own name says.
+pyiceberg's `add_files` would take the bucket from the bounds of a column, refuse a file with rows of two hours, and
+file null times under the hour of the others. Here it is what the file's own name says.
 """
 
 from typing import Any

@@ -35,7 +35,7 @@ class BooksDisagree(InvariantError):
             "landing zone: restore what was deleted, or let the table begin with what is there (`headrace lake "
             "iceberg commit --accept-missing`)"
         )
-        self.expected, self.found = expected, found
+        self.source, self.expected, self.found = source, expected, found
 
 
 class MarksLost(InvariantError):

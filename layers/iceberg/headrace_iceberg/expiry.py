@@ -1,10 +1,10 @@
 """Lets old snapshots go, and then the objects that nothing refers to any more.
 
-    1 expire snapshots ─ 2 list the table's folder, what is old only ─ 3 read what the metadata refers to ─ 4 delete the rest
+    1 expire snapshots ─ 2 list what is old in the table's folder ─ 3 read what the metadata names ─ 4 delete the rest
 
 Listed before it is read, as the janitor does: an object that a commit comes to name after the listing is younger than
-the grace period, which no run survives, and so not on the list. Only the table's own folder is looked at: the landing zone
-is left to its own retention.
+the grace period, which no run survives, and so not on the list. Only the table's own folder is looked at: the landing
+zone is left to its own retention.
 """
 
 from collections.abc import Iterator

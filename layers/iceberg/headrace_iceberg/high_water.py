@@ -121,14 +121,13 @@ def steps(found: Iterable[tuple[Wanted, list[PublishedFile]]], limit: int) -> It
     """Everything found, in snapshots of about `limit` files: a version's files are never divided."""
     step = Step([], {})
     for want, files in found:
+        counted = want.mark.files
         for version, of_version in _by_version(files):
+            counted += len(of_version)
             step.files.extend(of_version)
-            before = step.marks.get(want.source, want.mark)
-            step.marks[want.source] = Mark(version, before.files + len(of_version))
+            step.marks[want.source] = Mark(version, counted)
             if len(step.files) >= limit:
                 yield step
-                # The next step's mark goes on from this one's.
-                want = want._replace(mark=step.marks[want.source])
                 step = Step([], {})
     if step.files:
         yield step

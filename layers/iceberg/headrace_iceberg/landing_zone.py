@@ -26,6 +26,10 @@ class Folders(ObjectCatalog, Protocol):
         ...
 
 
+Found = list[tuple[Wanted, list[PublishedFile]]]
+"""Files by what they were wanted for."""
+
+
 class Search:
     """One search for the files of several sources of one table."""
 
@@ -44,14 +48,15 @@ class Search:
             for key in objects.keys(folder):
                 self._look_at(key)
 
-    def complete(self, *, accept_missing: bool = False) -> tuple[list[tuple[Wanted, list[PublishedFile]]], list[Exception]]:
+    def complete(self, *, accept_missing: bool = False) -> tuple[Found, list[BooksDisagree]]:
         """What was found of each source, and what is wrong with the others.
 
         Args:
-            accept_missing: take what there is, though fewer files than the checkpoint counts: for a table that begins
-                after files were deleted.
+            accept_missing: take what there is, though fewer files than the checkpoint counts: for a table that
+                begins after files were deleted.
         """
-        found, errors = [], []
+        found: Found = []
+        errors: list[BooksDisagree] = []
         for want in self._wants.values():
             files = self._found[want.source]
             missing = self._missing(want)

@@ -1,7 +1,7 @@
 """The catalog, and the tables in it: their names, where they live, what is remembered in them, how a commit ends.
 
-A table belongs to one topic and one generation (a new generation reads the topic from the beginning: its rows beside the
-old ones would be every row twice). Metadata and compacted files are at `tables/<pipeline>/<topic>/<generation>/`.
+A table belongs to one topic and one generation (a new generation reads the topic from the beginning: its rows beside
+the old ones would be every row twice). Metadata and compacted files are at `tables/<pipeline>/<topic>/<generation>/`.
 """
 
 import os

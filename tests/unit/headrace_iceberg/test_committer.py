@@ -8,8 +8,10 @@ import pytest
 from faults import Calls
 from iceberg_faults import InterruptedWorld
 from iceberg_world import CLICK, CLICKS, HOUR_MS, T0, World, click, once
+from samples import lambda_event
 
 from headrace_iceberg import tables as in_catalog
+from headrace_iceberg.compaction import Compaction, Rules
 from headrace_iceberg.errors import BooksDisagree, CatalogFailed, FileUnreadable, MarksLost, SchemaConflict, TableTaken
 from headrace_iceberg.high_water import PROPERTY, Source
 from headrace_iceberg.tables import TableId
@@ -102,8 +104,6 @@ def test_while_a_commit_is_being_published_the_ones_before_it_are_added(world):
 
     world.land([click(0)])
     world.land([click(1)])
-    from samples import lambda_event
-
     with pytest.raises(Exception, match="Unpublished"):
         world.process(outbox=Stuck()).handle(lambda_event([click(2)]))
     commit(world)
@@ -186,7 +186,7 @@ def test_a_table_of_the_same_name_is_left_alone(world):
 
 
 def test_of_two_writers_at_once_one_adds_and_the_other_is_told(tmp_path):
-    """The slower one built its snapshot before the faster one committed: repeated on top of it, every row were twice."""
+    """The slower one's snapshot was built before the faster one's commit: repeated upon it, every row were twice."""
     records = [click(n) for n in range(4)]
     World(tmp_path).land(records[:2])
     commit(World(tmp_path))
@@ -248,8 +248,6 @@ def test_marks_are_read_back_as_they_were_written(world):
 
 
 def test_a_reader_in_another_thread_never_sees_a_row_twice_or_one_vanish(tmp_path):
-    from headrace_iceberg.compaction import Compaction, Rules
-
     World(tmp_path).land([click(0)])
     commit(World(tmp_path))
     stop, seen, wrong = threading.Event(), [set()], []

@@ -165,7 +165,9 @@ def test_the_tally_notices_a_row_that_moved(rows, chosen, by):
     def tally(pairs):
         partitions, offsets = ([pair[n] for pair in pairs] for n in (0, 1))
         return rewriting._tally(
-            pa.record_batch([pa.array(partitions, pa.int32()), pa.array(offsets, pa.int64())], ["_partition", "_offset"])
+            pa.record_batch(
+                [pa.array(partitions, pa.int32()), pa.array(offsets, pa.int64())], ["_partition", "_offset"]
+            )
         )
 
     moved = list(rows)
