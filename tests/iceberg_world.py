@@ -76,7 +76,7 @@ class World:
         return self.table(table).scan().to_arrow().to_pylist()
 
     def offsets(self, table: TableId = CLICKS) -> Counter:
-        return Counter((row["_partition"], row["_offset"]) for row in self.rows(table))
+        return Counter((row["_kafka_partition"], row["_offset"]) for row in self.rows(table))
 
 
 def once(records: Iterable[Record]) -> Counter:

@@ -16,7 +16,7 @@ spark = (
     .getOrCreate()
 )
 table = spark.read.format("iceberg").load(metadata)
-columns = ["_partition", "_offset", "value", "cast(_bucket as long)", "cast(at as long)"]
+columns = ["_kafka_partition", "_offset", "value", "cast(_bucket as long)", "cast(at as long)"]
 print(
     json.dumps(
         {

@@ -5,6 +5,9 @@ mapping gives them, which also knows former names. Every column is optional, bec
 change may not have it. `_bucket` is the start of the hour or day that a row is filed under. It is in no file: as the
 table is partitioned by it (identity), readers take it from the metadata. Partitioning by the hour of the event time
 itself would be wrong for rows whose event time is null: they are filed under Kafka's, and nobody would find them.
+
+`_partition` is a name that Iceberg keeps for itself, and Spark refuses a table with such a column: in the table it is
+`_kafka_partition`, in all files `_partition`.
 """
 
 from typing import Any
@@ -16,11 +19,14 @@ from pyiceberg.io.pyarrow import _pyarrow_to_schema_without_ids
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.table import Transaction
+from pyiceberg.table.name_mapping import NameMapping
 from pyiceberg.transforms import IdentityTransform
 
 from headrace_iceberg.errors import SchemaConflict
 
 BUCKET = "_bucket"
+RESERVED = {"_partition": "_kafka_partition"}
+"""Names of columns in files to those in the table, where Iceberg has another use for the name."""
 ALIASES = b"headrace.aliases"
 """Metadata key of an Arrow field: former names of the column, as a JSON list."""
 
@@ -33,6 +39,17 @@ def table_schema(files: pa.Schema) -> Schema:
     """
     bucket = pa.field(BUCKET, pa.timestamp("us", tz="UTC"))
     return assign_fresh_schema_ids(_without_ids(pa.schema([*files, bucket])))
+
+
+def name_mapping(schema: Schema) -> NameMapping:
+    """The names under which the columns are found in files without ids."""
+    in_files = {name: kept for kept, name in RESERVED.items()}
+    return NameMapping(
+        [
+            field.model_copy(update={"names": [*field.names, *(in_files[n] for n in field.names if n in in_files)]})
+            for field in schema.name_mapping.root
+        ]
+    )
 
 
 def partitioning(schema: Schema) -> PartitionSpec:
@@ -79,13 +96,15 @@ def _check(files: Schema, table: Schema) -> None:
 
 def _without_ids(files: pa.Schema) -> Schema:
     try:
-        return _pyarrow_to_schema_without_ids(pa.schema([_optional(field) for field in files]))
+        return _pyarrow_to_schema_without_ids(
+            pa.schema([_optional(field, RESERVED.get(field.name)) for field in files])
+        )
     except (TypeError, NotImplementedError, ValueError) as error:
         raise SchemaConflict(str(error)) from error
 
 
-def _optional(field: pa.Field) -> pa.Field:
-    return pa.field(field.name, _optional_inside(field.type), nullable=True)
+def _optional(field: pa.Field, name: str | None = None) -> pa.Field:
+    return pa.field(name or field.name, _optional_inside(field.type), nullable=True)
 
 
 def _optional_inside(kind: pa.DataType) -> Any:

@@ -4,8 +4,6 @@ pyiceberg's `add_files` would take the bucket from the bounds of a column, refus
 file null times under the hour of the others. Here it is what the file's own name says.
 """
 
-from typing import Any
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.io import FileIO
@@ -16,6 +14,7 @@ from pyiceberg.io.pyarrow import (
 )
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.name_mapping import NameMapping
 from pyiceberg.typedef import Record
 
 from headrace_iceberg.errors import CatalogFailed, FileUnreadable
@@ -61,7 +60,7 @@ class Describer:
         schema = table.schema()
         self._spec_id = table.default_spec_id
         self._plan = compute_statistics_plan(schema, table.properties)
-        self._ids = _with_other_spellings(parquet_path_to_id_mapping(schema), schema.name_mapping)
+        self._ids = _with_other_spellings(parquet_path_to_id_mapping(schema), table.name_mapping())
 
     def data_file(self, footer: Footer, bucket_us: int) -> DataFile:
         """The file's entry, filed under the bucket that starts at this time, epoch microseconds."""
@@ -87,9 +86,9 @@ class _Spellings(dict[str, int]):
         return self[path.replace(".entries.", ".key_value.").replace(".list.item", ".list.element")]
 
 
-def _with_other_spellings(ids: dict[str, int], mapping: Any) -> _Spellings:
+def _with_other_spellings(ids: dict[str, int], mapping: NameMapping | None) -> _Spellings:
     spellings = _Spellings(ids)
-    for field in mapping:
+    for field in mapping.root if mapping else ():
         for former in field.names:
             spellings.update(
                 {

@@ -18,7 +18,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.schema import Schema
 from pyiceberg.table.metadata import TableMetadata
 
-from headrace_iceberg.columns import BUCKET
+from headrace_iceberg.columns import BUCKET, RESERVED
 from headrace_iceberg.data_files import Describer, read_footer
 from headrace_iceberg.errors import CatalogFailed, FileUnreadable, RowsChanged
 
@@ -40,7 +40,7 @@ class Rewriter:
         self._describer = Describer(table)
         self._names = table.schema().name_mapping if table.name_mapping() is None else table.name_mapping()
         self._schema = Schema(*(field for field in table.schema().fields if field.name != BUCKET))
-        self._columns = schema_to_pyarrow(self._schema, include_field_ids=True)
+        self._columns = _as_in_files(schema_to_pyarrow(self._schema, include_field_ids=True))
         self._known: list[tuple[pa.Schema, Schema]] = []
 
     def rewrite(self, files: Sequence[DataFile]) -> DataFile:
@@ -118,6 +118,12 @@ class Rewriter:
             for batch in pq.ParquetFile(stream).iter_batches(BATCH_ROWS, columns=names, use_threads=False):
                 tally += _tally(batch)
         return tally
+
+
+def _as_in_files(columns: pa.Schema) -> pa.Schema:
+    """All files have the same names, those that were landed and those that were rewritten."""
+    in_files = {name: kept for kept, name in RESERVED.items()}
+    return pa.schema([field.with_name(in_files.get(field.name, field.name)) for field in columns])
 
 
 def _tally(batch: pa.RecordBatch) -> Tally:

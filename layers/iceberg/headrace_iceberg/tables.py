@@ -28,7 +28,7 @@ from pyiceberg.table.update.snapshot import UpdateSnapshot
 
 from headrace.errors import HeadraceError
 from headrace_iceberg import high_water
-from headrace_iceberg.columns import partitioning, table_schema
+from headrace_iceberg.columns import name_mapping, partitioning, table_schema
 from headrace_iceberg.errors import CatalogFailed, MarksLost, TableTaken
 from headrace_iceberg.high_water import PROPERTY, Source
 
@@ -135,7 +135,7 @@ class Tables:
                 schema,
                 location=self.location(table.folder),
                 partition_spec=partitioning(schema),
-                properties={**PROPERTIES, OWNER: "/".join(table), _NAMES: schema.name_mapping.model_dump_json()},
+                properties={**PROPERTIES, OWNER: "/".join(table), _NAMES: name_mapping(schema).model_dump_json()},
             )
 
     def owned(self) -> Iterator[TableId]:

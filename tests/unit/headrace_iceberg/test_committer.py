@@ -4,6 +4,8 @@ import json
 import threading
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from faults import Calls
 from iceberg_faults import InterruptedWorld
@@ -11,6 +13,7 @@ from iceberg_world import CLICK, CLICKS, HOUR_MS, T0, World, click, once
 from samples import lambda_event
 
 from headrace_iceberg import tables as in_catalog
+from headrace_iceberg.columns import adopt
 from headrace_iceberg.compaction import Compaction, Rules
 from headrace_iceberg.errors import BooksDisagree, CatalogFailed, FileUnreadable, MarksLost, SchemaConflict, TableTaken
 from headrace_iceberg.high_water import PROPERTY, Source
@@ -274,3 +277,19 @@ def test_a_reader_in_another_thread_never_sees_a_row_twice_or_one_vanish(tmp_pat
         reader.join()
     assert wrong == []
     assert World(tmp_path).offsets() == once(click(n) for n in range(9))
+
+
+def test_a_renamed_column_keeps_its_old_rows(world):
+    """A file whose column says how it was called before: the table's column is renamed, old files are read by it."""
+    world.land([click(0)])
+    commit(world)
+    newer = pq.read_table(next(world.root.rglob("1-clicks-0-1-0.parquet")))
+    renamed = [
+        field.with_name("visitor").with_metadata({"headrace.aliases": '["user"]'}) if field.name == "user" else field
+        for field in newer.schema
+    ]
+    with world.table().transaction() as transaction:
+        adopt(transaction, pa.schema(renamed))
+    world.land([click(1, visitor="v")], fields=json.loads(json.dumps(CLICK).replace('"user"', '"visitor"')))
+    commit(world)
+    assert {row["_offset"]: row["visitor"] for row in world.rows()} == {0: "u0", 1: "v"}
