@@ -61,13 +61,15 @@ def adopt(transaction: Transaction, files: pa.Schema) -> None:
     """Make the table able to read files of this schema too: new columns, wider types, new names of old columns.
 
     Raises:
-        SchemaConflict: it cannot be; the transaction is as it was.
+        SchemaConflict: it cannot be; what the columns are called may have changed by then.
     """
     wanted = _without_ids(files)
-    update = transaction.update_schema()
     try:
-        for old, new in _renamed(files, transaction.table_metadata.schema()):
-            update.rename_column(old, new)
+        # An update of its own: to add by name, the new names have to be there.
+        with transaction.update_schema() as renaming:
+            for old, new in _renamed(files, transaction.table_metadata.schema()):
+                renaming.rename_column(old, new)
+        update = transaction.update_schema()
         update.union_by_name(wanted)
         _check(wanted, update._apply())  # noqa: SLF001 - the schema that it would become
         update.commit()
@@ -108,6 +110,8 @@ def _optional(field: pa.Field, name: str | None = None) -> pa.Field:
 
 
 def _optional_inside(kind: pa.DataType) -> Any:
+    if pa.types.is_timestamp(kind) and kind.unit in {"s", "ms"}:
+        raise TypeError(f"{kind} is no type of Iceberg's: Spark would take the numbers for microseconds")
     if pa.types.is_struct(kind):
         return pa.struct([_optional(kind.field(i)) for i in range(kind.num_fields)])
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):

@@ -150,6 +150,15 @@ def _parquet(batch: RecordBatch, metadata: Mapping[str, str]) -> bytes:
     return buffer.getvalue()
 
 
+def in_micros(of: DataType) -> DataType:
+    """The type with times in microseconds: Iceberg knows no coarser ones, and Spark takes milliseconds for them."""
+    if DataType.is_timestamp(of) and of.time_unit == "ms":
+        return DataType.timestamp("us", tz=of.tz)
+    if DataType.is_list(of) and of.value_field is not None:
+        return DataType.list(of.value_field.with_type(in_micros(of.value_field.type)))
+    return of
+
+
 def column(values: list[Any], arrow_type: DataType) -> Array:
     """An Arrow column of Python values; times are integers in the type's unit, structs are dicts.
 

@@ -184,9 +184,9 @@ class _RunningLand:
     def __init__(self, codec: Codec, topic: str) -> None:
         self._schema = codec.schema
         rescued = (Field(RESCUED, DataType.string(), nullable=True),) if codec.rescues else ()
-        self._names = [*(field.name for field in codec.schema.fields), *([RESCUED] if rescued else [])]
-        fields = (*codec.schema.arrow_fields(), *rescued, *lake.RECORD_FIELDS)
-        self._table = LakeTable(topic, fields, complete=True)
+        self._declared = (*codec.schema.arrow_fields(), *rescued)
+        fields = (field.with_type(lake.in_micros(field.type)) for field in self._declared)
+        self._table = LakeTable(topic, (*fields, *lake.RECORD_FIELDS), complete=True)
         self._batch: Batch | None = None
 
     def apply(self, batch: Batch) -> list[LateRecord]:
@@ -198,8 +198,8 @@ class _RunningLand:
         if batch is None or not batch.records:
             return []
         columns = [
-            lake.column(batch.column(name), field.type)
-            for name, field in zip(self._names, self._table.fields, strict=False)
+            lake.column(batch.column(field.name), field.type).cast(lake.in_micros(field.type))
+            for field in self._declared
         ]
         return [Rows(self._table, batch.times_ms, [*columns, *lake.record_columns(batch.records)])]
 

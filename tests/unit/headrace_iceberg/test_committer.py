@@ -293,3 +293,10 @@ def test_a_renamed_column_keeps_its_old_rows(world):
     world.land([click(1, visitor="v")], fields=json.loads(json.dumps(CLICK).replace('"user"', '"visitor"')))
     commit(world)
     assert {row["_offset"]: row["visitor"] for row in world.rows()} == {0: "u0", 1: "v"}
+
+
+def test_times_in_milliseconds_are_refused_because_spark_would_misread_them(world):
+    world.land([click(0)])
+    commit(world)
+    with pytest.raises(SchemaConflict, match="no type of Iceberg's"):
+        adopt(world.table().transaction(), pa.schema([pa.field("at", pa.timestamp("ms", tz="UTC"))]))
