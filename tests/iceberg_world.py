@@ -52,8 +52,9 @@ class World:
     def open_tables(self, root: Path) -> Tables:
         return Tables(sql_catalog(root / "iceberg.db"), "headrace", self.lake)
 
-    def process(self, fields=CLICK, generation: str = "1", **stores) -> Pipeline:
-        made = Topology(codec=JsonCodec(schema.parse(json.dumps(fields))), operators=(Land(),), event_time="at")
+    def process(self, fields=CLICK, generation: str = "1", bucket: str = "hour", **stores) -> Pipeline:
+        codec = JsonCodec(schema.parse(json.dumps(fields)))
+        made = Topology(codec=codec, operators=(Land(bucket),), event_time="at")
         return Pipeline(
             "landing",
             lambda _topic: made,
@@ -62,8 +63,8 @@ class World:
             generation=generation,
         )
 
-    def land(self, records: Iterable[Record], fields=CLICK, generation: str = "1") -> None:
-        self.process(fields, generation).handle(lambda_event(records))
+    def land(self, records: Iterable[Record], fields=CLICK, generation: str = "1", bucket: str = "hour") -> None:
+        self.process(fields, generation, bucket).handle(lambda_event(records))
 
     def committer(self, **options) -> Committer:
         parts = {"tables": self.tables, "objects": self.objects, "checkpoints": self.checkpoints} | options

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import stores
 from headrace.errors import ConfigurationError, HeadraceError
+from headrace.lake import HOUR_MS
 from headrace.settings import Settings
 from headrace_iceberg.committer import Added, Committer
-from headrace_iceberg.compaction import HOUR_MS, Compacted, Compaction, Rules
+from headrace_iceberg.compaction import Compacted, Compaction, Rules
 from headrace_iceberg.expiry import DAY_MS, Expired, Expiry, Retention
 from headrace_iceberg.landing_zone import Folders
 from headrace_iceberg.tables import Tables, glue_catalog

@@ -23,11 +23,8 @@ NOT_FOUND = 404
 TLS = ("aws:SecureTransport", ("true",))
 """Every client of AWS's own endpoints comes over TLS; the local server's do not, which is no finding."""
 KEY_ARN = f"arn:aws:kms:{REGION}:{DEFAULT_ACCOUNT_ID}:key/customer"
-KEYLESS = (
-    *("s3:ListBucket", "s3:DeleteObject"),
-    *(f"glue:{name}" for name in ("CreateTable", "GetDatabase", "GetTable", "GetTables", "UpdateTable")),
-)
-"""Actions that read and write no content; what the catalog has of a table is no content of ours."""
+KEYLESS = ("s3:ListBucket", "s3:DeleteObject", "glue:")
+"""Actions that read and write no content of the deployment's stores, by how they begin."""
 OTHER_PERMISSIONS = ("x-amz-acl", "x-amz-grant-", "x-amz-tagging", "x-amz-object-lock-", "x-amz-bypass-")
 """Headers that make S3 ask for more than the action itself."""
 
@@ -137,14 +134,19 @@ def _s3(exchange: Exchange) -> Iterator[Request]:
         raise UnknownCall(f"s3: {exchange.method} {exchange.path}?{exchange.query}")
 
 
-GLUE_TABLE_OF = {
+PYICEBERG_OPERATIONS = {
     "GetDatabase": None,
     "CreateTable": lambda body: body["TableInput"]["Name"],
     "UpdateTable": lambda body: body["TableInput"]["Name"],
     "GetTable": lambda body: body["Name"],
     "GetTables": lambda _body: "*",
 }
-"""Which table an operation asks for, if any; listing asks for all of the database's."""
+"""What pyiceberg asks Glue for, and which table that is about, if any; listing asks for all of the database's."""
+PARTITION_OPERATIONS = dict.fromkeys(
+    ("BatchCreatePartition", "BatchDeletePartition", "BatchUpdatePartition", "GetPartitions"),
+    lambda body: body["TableName"],
+)
+GLUE_TABLE_OF = {**PYICEBERG_OPERATIONS, **PARTITION_OPERATIONS}
 
 
 def _glue(exchange: Exchange) -> Iterator[Request]:

@@ -6,7 +6,8 @@ import pytest
 import validate_application
 
 from headrace.kafka import GROUP
-from headrace_iceberg.compaction import HOUR_MS, Rules
+from headrace.lake import HOUR_MS, HOURS
+from headrace_iceberg.compaction import Rules
 
 TEMPLATE = validate_application.load_template()
 CLOUDFORMATION = validate_application.translate(TEMPLATE, {})
@@ -127,8 +128,9 @@ def test_every_handler_is_the_app_of_a_package_named_like_the_function(name):
     assert TEMPLATE["Globals"]["Function"]["CodeUri"] == "functions/"
 
 
-def test_no_failed_sweep_is_repeated():
-    assert FUNCTIONS["SweeperFunction"]["EventInvokeConfig"]["MaximumRetryAttempts"] == 0
+@pytest.mark.parametrize("name", ["SweeperFunction", "CatalogFunction"])
+def test_no_failed_run_is_repeated(name):
+    assert FUNCTIONS[name]["EventInvokeConfig"]["MaximumRetryAttempts"] == 0
 
 
 # --- Parameters ----------------------------------------------------------------------------------------------------
@@ -263,31 +265,56 @@ def test_every_function_has_one_layer(name):
     assert "Layers" not in TEMPLATE["Globals"]["Function"]
 
 
-SETTLED_HOURS = Rules().settled_ms // HOUR_MS
-"""After so many hours every landed file of a bucket is compacted."""
+SETTLED_HOURS = Rules().settled_ms // HOUR_MS + max(HOURS.values()) - 1
+"""After so many hours every landed file of the longest bucket is compacted."""
 
 
 def expiries_days(rules, parameters):
     """After how many days at least each lifecycle rule deletes what was landed, by the rule's id."""
-    covering = [rule for rule in rules if "lake/landing/".startswith(rule.get("Prefix", "lake"))]
-    deleting = {rule["Id"]: rule["ExpirationInDays"] for rule in covering if "ExpirationInDays" in rule}
-    return {
-        name: parameters[days["Ref"]]["MinValue"] if isinstance(days, dict) else days for name, days in deleting.items()
-    }
+    there = [if_there(rule) for rule in rules]
+    covering = [rule for rule in there if "lake/landing/".startswith(rule.get("Prefix", "lake"))]
+    return {rule["Id"]: least_days(rule, parameters) for rule in covering if "ExpirationInDays" in rule}
+
+
+def least_days(rule, parameters):
+    days = if_there(rule["ExpirationInDays"])
+    return days if isinstance(days, int) else min({*map(int, parameters[days["Ref"]]["AllowedValues"])} - {0})
+
+
+def if_there(value):
+    return value["Fn::If"][1] if isinstance(value, dict) and "Fn::If" in value else value
 
 
 def too_early(rules, parameters):
     longest_hours = SETTLED_HOURS + parameters["IcebergSnapshotHours"]["MaxValue"] + 24
-    return [name for name, days in expiries_days(rules, parameters).items() if 0 < days * 24 < longest_hours]
+    return [name for name, days in expiries_days(rules, parameters).items() if days * 24 < longest_hours]
 
 
 def test_landed_files_live_until_no_snapshot_of_an_iceberg_table_reads_them():
-    """Compacted after six hours, at the next run; until then and as long as its snapshots live the table needs them."""
+    """
+    written                      compacted        next run  snapshot expired          landed file expired
+    │ the day's hours, 6 hours   │                │ 96 hours│                         │ 7 days at least
+    """
     rules = TEMPLATE["Resources"]["LakeBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    assert expiries_days(rules, PARAMETERS) == {"published-files": 7}
     assert too_early(rules, PARAMETERS) == []
-    soon = {"Id": "soon", "Prefix": "lake/", "ExpirationInDays": 5}
-    late = {"Id": "late", "Prefix": "lake/landing/", "ExpirationInDays": {"Ref": "LandingDays"}}
-    assert too_early([soon, late], PARAMETERS | {"LandingDays": {"MinValue": 6}}) == ["soon"]
+    assert too_early(rules, PARAMETERS | {"LakeExpiryDays": {"AllowedValues": ["0", "6"]}}) == ["published-files"]
+    assert too_early([{"Id": "soon", "Prefix": "lake/landing/", "ExpirationInDays": 5}], PARAMETERS) == ["soon"]
+
+
+def test_the_catalog_changes_nothing_but_its_own_database():
+    granted_to = granted("CatalogRole")
+    assert {action for action in granted_to if action.startswith("s3:")} == {"s3:GetObject", "s3:ListBucket"}
+    glue = {action: resources for action, resources in granted_to.items() if action.startswith("glue:")}
+    assert not [
+        action for action in glue if action in {"glue:CreateDatabase", "glue:DeleteTable", "glue:DeleteDatabase"}
+    ]
+    for resources in glue.values():
+        ends = [resource["Fn::Sub"].rpartition(":")[2] for resource in resources]
+        assert ends == ["catalog", "database/${CatalogDatabase}", "table/${CatalogDatabase}/*"]
+    assert {owner for owner, s in ALLOWED if any(a.startswith("glue:") for a in as_list(s["Action"]))} == {
+        "CatalogRole"
+    }
 
 
 def test_the_sweeper_joins_no_consumer_group():

@@ -114,7 +114,7 @@ def commit(
     type=click.IntRange(0),
     default=6,
     show_default=True,
-    help="Rewrite buckets that began at least so long ago.",
+    help="Rewrite buckets whose last hour began at least so long ago.",
 )
 @catalog_option
 @json_option

@@ -22,13 +22,12 @@ from pyiceberg.table import Transaction
 from pyiceberg.table.name_mapping import NameMapping
 from pyiceberg.transforms import IdentityTransform
 
+from headrace.lake import ALIASES
 from headrace_iceberg.errors import SchemaConflict
 
 BUCKET = "_bucket"
 RESERVED = {"_partition": "_kafka_partition"}
 """Names of columns in files to those in the table, where Iceberg has another use for the name."""
-ALIASES = b"headrace.aliases"
-"""Metadata key of an Arrow field: former names of the column, as a JSON list."""
 
 
 def table_schema(files: pa.Schema) -> Schema:
@@ -79,12 +78,12 @@ def adopt(transaction: Transaction, files: pa.Schema) -> None:
 
 def _renamed(files: pa.Schema, table: Schema) -> list[tuple[str, str]]:
     here = {field.name for field in table.fields}
+    aliases = msgspec.json.decode((files.metadata or {}).get(ALIASES.encode(), b"{}"), type=dict[str, list[str]])
     renamed = []
-    for field in files:
-        aliases = msgspec.json.decode((field.metadata or {}).get(ALIASES, b"[]"), type=list[str])
-        former = [name for name in aliases if name in here]
-        if field.name not in here and former:
-            renamed.append((former[0], field.name))
+    for name, former_names in aliases.items():
+        former = [known for known in former_names if known in here]
+        if name not in here and former:
+            renamed.append((former[0], name))
     return renamed
 
 

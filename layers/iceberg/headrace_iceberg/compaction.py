@@ -20,13 +20,12 @@ from pyiceberg.table import Table, Transaction
 from pyiceberg.table.update.snapshot import UpdateSnapshot
 
 from headrace.errors import HeadraceError
-from headrace.lake import LAKE
+from headrace.lake import HOUR_MS, LAKE, read_final_key
 from headrace_iceberg import tables as in_catalog
 from headrace_iceberg.rewriting import Rewriter
 from headrace_iceberg.tables import TableId, Tables
 
 MIB = 1024 * 1024
-HOUR_MS = 3_600_000
 
 
 class Rules(NamedTuple):
@@ -35,9 +34,9 @@ class Rules(NamedTuple):
     target_bytes: int = 256 * MIB
     """A new file is made of about so many bytes; one of half of it is large enough to be left alone."""
     closed_ms: int = 2 * HOUR_MS
-    """How long after its start a bucket's files are left alone: more are coming."""
+    """How long after the start of its last hour a bucket's files are left alone: more are coming."""
     settled_ms: int = 6 * HOUR_MS
-    """How long after its start a bucket is rewritten however few its files are."""
+    """How long after the start of its last hour a bucket is rewritten however few its files are."""
     few: int = 32
     """Fewer landed files than this, and of fewer bytes than the target, can wait until the bucket has settled."""
     snapshot_bytes: int = 1024 * MIB
@@ -110,13 +109,13 @@ class Compaction:
         yield from sorted(bins, key=lambda each: (-len(each.files), -each.bucket_us))
 
     def _bins(self, bucket_us: int, files: Iterable[DataFile]) -> Iterator[Bin]:
-        age_ms = self._now_ms() - bucket_us // 1000
-        if age_ms < self._rules.closed_ms:
-            return
         landed: list[DataFile] = []
         own: list[DataFile] = []
         for file in files:
             (landed if self._is_landed(file) else own).append(file)
+        age_ms = self._now_ms() - bucket_us // 1000 - (self._hours(landed) - 1) * HOUR_MS
+        if age_ms < self._rules.closed_ms:
+            return
         size = sum(file.file_size_in_bytes for file in landed)
         wait = len(landed) < self._rules.few and size < self._rules.target_bytes
         if not landed or (wait and age_ms < self._rules.settled_ms):
@@ -143,6 +142,11 @@ class Compaction:
 
     def _is_landed(self, file: DataFile) -> bool:
         return (self._tables.key(file.file_path) or "").startswith(f"{LAKE}/")
+
+    def _hours(self, landed: Iterable[DataFile]) -> int:
+        """How long the bucket is: a day, if the files of any are."""
+        names = (read_final_key(self._tables.key(file.file_path) or "") for file in landed)
+        return max((name.bucket_hours for name in names if name is not None), default=1)
 
     def _rewriter(self, table: Table, table_id: TableId) -> Rewriter:
         folder = self._tables.location(f"{table_id.folder}/data")

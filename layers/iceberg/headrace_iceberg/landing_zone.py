@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 from headrace.lake import LAKE, read_final_key
+from headrace.objects import Below
 from headrace.outbox import ObjectCatalog
 from headrace_iceberg.errors import BooksDisagree
 from headrace_iceberg.high_water import PublishedFile, Source, Wanted
@@ -21,8 +22,8 @@ ALWAYS = 2
 class Folders(ObjectCatalog, Protocol):
     """Objects that can be listed a folder at a time."""
 
-    def folders(self, prefix: str) -> list[str]:
-        """The folders directly below the folder `prefix`, each with its whole path and without a `/` at its end."""
+    def below(self, prefix: str) -> Below:
+        """What is directly in the folder `prefix`."""
         ...
 
 
@@ -83,5 +84,8 @@ class Search:
 
 
 def _buckets(objects: Folders, table: str) -> Iterator[str]:
-    for day in sorted(objects.folders(table), reverse=True):
-        yield from sorted(objects.folders(day), reverse=True) or [day]
+    """Folders of files, newest first; a date with files of its own is one, with whatever hours it has besides."""
+    for date in reversed(objects.below(table).folders):
+        day = f"{table}/{date}"
+        hours, has_files = objects.below(day)
+        yield from [day] if has_files else [f"{day}/{hour}" for hour in reversed(hours)]

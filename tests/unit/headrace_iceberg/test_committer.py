@@ -5,7 +5,6 @@ import threading
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from faults import Calls
 from iceberg_faults import InterruptedWorld
@@ -280,19 +279,39 @@ def test_a_reader_in_another_thread_never_sees_a_row_twice_or_one_vanish(tmp_pat
 
 
 def test_a_renamed_column_keeps_its_old_rows(world):
-    """A file whose column says how it was called before: the table's column is renamed, old files are read by it."""
+    """A file that says how its column was called before: the table's column is renamed, old files are read by it."""
     world.land([click(0)])
     commit(world)
-    newer = pq.read_table(next(world.root.rglob("1-clicks-0-1-0.parquet")))
-    renamed = [
-        field.with_name("visitor").with_metadata({"headrace.aliases": '["user"]'}) if field.name == "user" else field
-        for field in newer.schema
-    ]
-    with world.table().transaction() as transaction:
-        adopt(transaction, pa.schema(renamed))
-    world.land([click(1, visitor="v")], fields=json.loads(json.dumps(CLICK).replace('"user"', '"visitor"')))
+    user, *others = CLICK["fields"]
+    renamed = user | {"name": "visitor", "aliases": ["user"]}
+    world.land([click(1, visitor="v")], fields=CLICK | {"fields": [renamed, *others]})
     commit(world)
     assert {row["_offset"]: row["visitor"] for row in world.rows()} == {0: "u0", 1: "v"}
+
+
+def test_files_of_a_day_are_filed_under_its_first_hour_beside_those_of_hours(world):
+    """
+    12th 23h  13th 00h        13th 10h                 14th 00h
+    │ hour    │ hour          │ hour 0, day 1 and 2    │ day 3
+    """
+    world.land([click(0)])
+    commit(world)
+    day = 24 * HOUR_MS
+    world.land([click(n, T0 + (n - 1) * 6 * HOUR_MS) for n in range(1, 4)] + [click(4, T0 + day)], bucket="day")
+    world.land([click(5, T0 - 10 * HOUR_MS), click(6, T0 - 11 * HOUR_MS)])
+    commit(world)
+    midnight_ms = T0 - 10 * HOUR_MS
+    buckets = {row["_offset"]: int(row["_bucket"].timestamp() * 1000) for row in world.rows()}
+    assert buckets == {
+        0: T0,
+        1: midnight_ms,
+        2: midnight_ms,
+        3: midnight_ms,
+        4: midnight_ms + day,
+        5: midnight_ms,
+        6: midnight_ms - HOUR_MS,
+    }
+    assert world.offsets() == once(click(n) for n in range(7))
 
 
 def test_times_in_milliseconds_are_refused_because_spark_would_misread_them(world):

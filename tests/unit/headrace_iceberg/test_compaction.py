@@ -76,6 +76,21 @@ def test_a_bucket_that_is_still_being_written_is_left_alone(world):
     assert compact(world, now_ms=T0 + 3 * HOUR_MS, few=4).files_before == 4
 
 
+def test_a_day_waits_for_its_last_hour(world):
+    """
+    13th 00h   10h written      14th 00h   01h closed         05h settled
+    │                           │          │ if there are many│ however few
+    """
+    midnight_ms = T0 + 14 * HOUR_MS
+    for n in range(4):
+        world.land([click(n)], bucket="day")
+    commit(world)
+    assert compact(world, now_ms=midnight_ms, few=1).files_before == 0
+    assert compact(world, now_ms=midnight_ms + 4 * HOUR_MS).files_before == 0
+    assert compact(world, now_ms=midnight_ms + 5 * HOUR_MS).files_before == 4
+    assert landed(world) == []
+
+
 def test_a_single_landed_file_is_rewritten_too_because_its_retention_ends(world):
     world.land([click(0)])
     commit(world)
