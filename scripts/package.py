@@ -38,6 +38,8 @@ NOT_IN_ICEBERG = (
 """What the Iceberg function never imports, though a package that it has depends on it."""
 PYARROW_LEFT_OUT = ("include", "src", "tests", "*.pyx", "*.pxi", "*.pxd", "*flight*")
 """Half a layer of headers and of a server that nothing here starts. (substrait stays: datasets are linked to it.)"""
+EXTRAS = tuple(os.environ.get("HEADRACE_EXTRAS", "").split())
+"""Parts of the library that a deployment asks for: `avro`, 13 MB, where a topic carries Avro."""
 
 # A fixed time makes the same input the same archive. After 1980: a zip file knows nothing earlier.
 FIXED_MTIME = 1_577_836_800
@@ -53,8 +55,9 @@ def locked_requirements(*pruned: str, of: str = "headrace") -> list[str]:
         SystemExit: uv refused; its own message is shown.
     """
     prune = [option for name in pruned for option in ("--prune", name)]
+    extras = [option for name in EXTRAS for option in ("--extra", name)] if of == "headrace" else []
     export = ["export", "--frozen", "--package", of, "--no-emit-workspace", "--no-dev"]
-    text = _uv(*export, "--no-annotate", "--no-header", *prune)
+    text = _uv(*export, "--no-annotate", "--no-header", *prune, *extras)
     return text.replace("\\\n", " ").splitlines()
 
 

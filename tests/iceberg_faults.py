@@ -47,8 +47,8 @@ class InterruptedObjects:
     def keys(self, prefix, **options):
         return iter(self._calls.around("list", lambda: list(self._inner.keys(prefix, **options))))
 
-    def folders(self, prefix):
-        return self._calls.around("list folders", lambda: self._inner.folders(prefix))
+    def below(self, prefix):
+        return self._calls.around("list folders", lambda: self._inner.below(prefix))
 
     def delete(self, keys):
         for key in keys:

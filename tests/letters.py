@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from headrace import lake, topology
+from headrace import lake, own_tables
 from headrace.errors import PoisonError
 from headrace.objects import ObjectStoreOutbox
 from headrace.operators import LateRecord
@@ -17,12 +17,12 @@ def record(offset: int, *, topic: str = "clicks", partition: int = 0, at_ms: int
 
 
 def dead(records: Sequence[Record], reason: str = "invalid_json") -> lake.Rows:
-    return topology._dead_letter_rows([(each, PoisonError(reason, f"as {each.offset} shows")) for each in records])
+    return own_tables.dead_letter_rows([(each, PoisonError(reason, f"as {each.offset} shows")) for each in records])
 
 
 def late(records: Sequence[Record], operators: Sequence[str] = ("sessions",)) -> lake.Rows:
     start_ms, end_ms, watermark_ms = NOON_MS - 120_000, NOON_MS - 60_000, NOON_MS
-    return topology._late_rows(
+    return own_tables.late_rows(
         [
             LateRecord(
                 operator,

@@ -46,6 +46,8 @@ def duckdb_source(lake: str, table: WindowedTable, hour: str | None) -> Source:
 def catalog_source(engine: Engine, relation: str, table: WindowedTable, hour: str | None) -> Source:
     """A table of the Glue catalog, partitioned by `date` and `hour`; its files' names begin with their generation.
 
+    Where the table has columns of these names, the partitions' begin with an underscore.
+
     Args:
         engine: Athena or Spark.
         relation: the table's name in the catalog.
@@ -57,7 +59,8 @@ def catalog_source(engine: Engine, relation: str, table: WindowedTable, hour: st
     conditions = [f"{path} like {pattern}" + (" escape '!'" if "_" in table.generation else "")]
     if hour is not None:
         date, _, hour_of_day = hour.partition("T")
-        conditions += [f"\"date\" = '{date}'", f"\"hour\" = '{hour_of_day}'"]
+        keys = (f'"_{key}"' if key in table.schema.names else f'"{key}"' for key in ("date", "hour"))
+        conditions += [f"{key} = '{value}'" for key, value in zip(keys, (date, hour_of_day), strict=True)]
     return Source(relation, tuple(conditions))
 
 

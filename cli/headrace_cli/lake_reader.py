@@ -1,22 +1,24 @@
 """What is in the lake: its tables, their files, and their rows in one schema. Reads a file at a time."""
 
 import io
+import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
-from arro3.core import Array, DataType, Field, RecordBatch, RecordBatchReader, Schema
+from arro3.core import Array, Field, RecordBatch, RecordBatchReader, Schema
 from arro3.io import read_parquet
 
-from headrace.lake import COMPLETENESS, LAKE
+from headrace.lake import ALIASES, COMPLETENESS, LAKE
+from headrace_cli import lake_types
 from headrace_cli.errors import CommandError, OptionError
 
 BATCH_ROWS = 8192
 UNKNOWN = "unknown"
 """The completeness of a file that does not say."""
 
-_KEY = re.compile(rf"{LAKE}/(?P<table>.+)/date=(?P<date>[^/]+)/hour=(?P<hour>[^/]+)/[^/]+\.parquet")
+_KEY = re.compile(rf"{LAKE}/(?P<table>.+)/date=(?P<date>[^/]+)/(?:hour=(?P<hour>[^/]+)/)?[^/]+\.parquet")
 _PARQUET_MAGIC = b"PAR1"
 _SHORTEST_PARQUET = 12
 
@@ -38,7 +40,7 @@ class TableFile(NamedTuple):
 
     key: str
     hour: str
-    """The hour of event time that its rows are of, e.g. `2024-03-13T10` (UTC)."""
+    """The hour of event time that its rows are of, e.g. `2024-03-13T10` (UTC); of a table by day, `2024-03-13`."""
 
 
 class Contents(NamedTuple):
@@ -59,7 +61,7 @@ def tables(objects: LakeObjects) -> dict[str, list[TableFile]]:
     found: dict[str, list[TableFile]] = {}
     for key in objects.keys(f"{LAKE}/"):
         if match := _KEY.fullmatch(key):
-            hour = f"{match['date']}T{match['hour']}"
+            hour = f"{match['date']}T{match['hour']}" if match["hour"] else match["date"]
             found.setdefault(match["table"], []).append(TableFile(key, hour))
     for files in found.values():
         files.sort(key=lambda file: (file.hour, file.key))
@@ -86,7 +88,7 @@ def find_table(objects: LakeObjects, table: str) -> tuple[str, list[TableFile]]:
 
 
 def of_hour(files: list[TableFile], hour: str | None) -> list[TableFile]:
-    """Those of one hour; None: all of them.
+    """Those of one hour (of a table by day: of one date); None: all of them.
 
     Raises:
         OptionError: there is none; says which hours there are.
@@ -128,54 +130,102 @@ def said(schema: Schema, name: str) -> str | None:
 
 
 class TableSchema:
-    """The columns of all files of a table: the first file's, then what later ones added."""
+    """The columns of all files of a table: the first file's, then what later ones added, widened or renamed."""
 
     def __init__(self, objects: LakeObjects, files: Sequence[TableFile]) -> None:
         """Read the schema of every file.
 
         Raises:
-            CommandError: two files disagree about a column's type.
+            CommandError: two files have columns of one name that no type has room for.
         """
         self._fields: dict[str, Field] = {}
         self._empty: dict[str, Array] = {}
-        for number, file in enumerate(files):
-            self._add(file, next(file_batches(objects, file), None), first=number == 0)
+        heads = [(file, batch) for file in files if (batch := next(file_batches(objects, file), None)) is not None]
+        self._names = _new_names([batch.schema for _, batch in heads])
+        for number, (file, batch) in enumerate(heads):
+            self._add(file, batch, first=number == 0)
         self.schema = Schema(list(self._fields.values()))
         """The unified schema; a column that not every file has is nullable."""
 
-    def _add(self, file: TableFile, batch: RecordBatch | None, *, first: bool) -> None:
-        if batch is None:
-            return
-        for name in batch.schema.names:
-            field, known = batch.schema.field(name), self._fields.get(name)
+    def _add(self, file: TableFile, batch: RecordBatch, *, first: bool) -> None:
+        columns = self._columns(batch)
+        for name, column in columns.items():
+            field = batch.schema.field(column.name).with_name(name)
+            empty, known = column.values.slice(0, 0), self._fields.get(name)
             if known is None:
                 self._fields[name] = field if first else field.with_nullable(True)
-                self._empty[name] = batch.column(name).slice(0, 0)
-            elif known.type != field.type:
+                self._empty[name] = empty
+                continue
+            found = lake_types.common(self._empty[name], empty)
+            if found is None:
                 raise CommandError(f"{file.key}: column {name} is {field.type}, in an earlier file {known.type}")
-            elif field.nullable:
-                self._fields[name] = known.with_nullable(True)
-        for name in self._fields.keys() - set(batch.schema.names):
+            self._empty[name] = found
+            self._fields[name] = Field(name, found.type, nullable=known.nullable or field.nullable)
+        for name in self._fields.keys() - columns.keys():
             self._fields[name] = self._fields[name].with_nullable(True)
+
+    def _columns(self, batch: RecordBatch) -> "dict[str, _Column]":
+        """A file's columns by the names that they have now."""
+        has = set(batch.schema.names)
+        named = {name: self._names.get(name, name) for name in batch.schema.names}
+        # A file that has both was written while both were columns.
+        return {(name if now in has else now): _Column(name, batch.column(name)) for name, now in named.items()}
 
     def conform(self, batch: RecordBatch) -> RecordBatch:
         """The batch with all columns in the table's order; those it lacks are null."""
-        has = set(batch.schema.names)
-        columns = [batch.column(n) if n in has else self._nulls(n, batch.num_rows) for n in self._fields]
+        has = self._columns(batch)
+        columns = [
+            lake_types.converted(has[name].values, empty) if name in has else lake_types.nulls(empty, batch.num_rows)
+            for name, empty in self._empty.items()
+        ]
         return RecordBatch.from_arrays(columns, schema=self.schema)
 
-    def _nulls(self, name: str, count: int) -> Array:
-        # Taking nothing makes nulls of every type, nested ones too, which arro3's constructor does not.
-        return self._empty[name].take(Array([None] * count, DataType.uint32()))
+
+class _Column(NamedTuple):
+    name: str
+    """In its file."""
+    values: Array
+
+
+def _new_names(schemas: Sequence[Schema]) -> dict[str, str]:
+    """What columns of older files are called now, as newer files say."""
+    names: dict[str, str] = {}
+    for schema in schemas:
+        for now, before in json.loads(said(schema, ALIASES) or "{}").items():
+            names |= dict.fromkeys(before, now)
+    return names
 
 
 def rows(
-    objects: LakeObjects, files: Sequence[TableFile], on_schema: Callable[[Schema], None] = lambda _schema: None
+    objects: LakeObjects,
+    files: Sequence[TableFile],
+    on_schema: Callable[[Schema], None] = lambda _schema: None,
+    names: Mapping[str, str] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Every row, with the columns that its own file has; each file's schema goes to `on_schema` before its rows."""
+    """Every row, with the columns that its own file has; each file's schema goes to `on_schema` before its rows.
+
+    Args:
+        objects: where the files are.
+        files: of one table.
+        on_schema: is called once for each file.
+        names: what columns of older files are called now, as `new_names` answers.
+    """
     for file in files:
         for batch in file_batches(objects, file, on_schema):
-            yield from batch.to_struct_array().to_pylist()
+            found = batch.to_struct_array().to_pylist()
+            yield from (
+                ({_now(name, names, row): value for name, value in row.items()} for row in found) if names else found
+            )
+
+
+def _now(name: str, names: Mapping[str, str], row: Mapping[str, Any]) -> str:
+    now = names.get(name, name)
+    return name if now in row else now
+
+
+def new_names(objects: LakeObjects, file: TableFile) -> dict[str, str]:
+    """What columns of older files are called now, as this file says."""
+    return _new_names([file_schema(objects, file)])
 
 
 def batches(objects: LakeObjects, files: Sequence[TableFile], schema: TableSchema) -> Iterator[RecordBatch]:

@@ -29,6 +29,7 @@ _COMMANDS = {
     "kafka": ("kafka:kafka", "Run a real Apache Kafka on this machine: start, stop, status."),
     "lake": ("lake:lake", "Look into the lake: list tables, show rows, merge partial ones, copy a table out."),
     "produce": ("produce:produce", "Send the records of a file to a Kafka topic."),
+    "schema": ("schema:schema", "Look into Avro schemas: a file's columns, and whether a new version can follow."),
 }
 
 

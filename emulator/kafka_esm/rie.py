@@ -110,6 +110,11 @@ class RuntimeInvoker:
         process = self._process
         return process is not None and process.send_signal(number)
 
+    @property
+    def pid(self) -> int | None:
+        """The function's own process, for measurements; None when there is none."""
+        return None if self._process is None else self._process.function_pid()
+
     def close(self) -> None:
         """End the processes; an invocation that is running fails with `FunctionExit`."""
         self._closed = True
@@ -241,6 +246,11 @@ class _EmulatorProcess:
         _, *function = _session_members(self._process.pid)
         _signal_all(function, number)
         return bool(function)
+
+    def function_pid(self) -> int | None:
+        """The process below the emulator."""
+        _, *function = _session_members(self._process.pid)
+        return function[0] if function else None
 
     def end(self) -> None:
         """Kill the whole session and wait for it."""

@@ -4,10 +4,12 @@ from typing import Any
 
 import deployment
 import dry_run
+import raw_event
 from landing.topology import NAME, topologies
 from observability import logger, metrics, report
 
 settings = deployment.settings()
+raw_event.ask_for(settings)
 pipeline = deployment.pipeline(NAME, topologies(settings), settings)
 
 

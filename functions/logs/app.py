@@ -4,10 +4,12 @@ from typing import Any
 
 import deployment
 import dry_run
+import raw_event
 from logs.topology import NAME, topology
 from observability import logger, metrics, report
 
 settings = deployment.settings()
+raw_event.ask_for(settings)
 TOPOLOGY = topology(settings)
 pipeline = deployment.pipeline(NAME, lambda _topic: TOPOLOGY, settings)
 

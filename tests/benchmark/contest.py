@@ -9,6 +9,7 @@ counterparts that have no notion of a batch that is over.
 
 import contextlib
 import json
+import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -72,7 +73,7 @@ class Contest(NamedTuple):
             self.counterpart,
             [_speed(other) for _, other in turns],
             self.target,
-            {"event_bytes": turns[-1][0].get("event_bytes"), "rows_equal": rows},
+            {"event_bytes": turns[-1][0].get("event_bytes"), "mb_per_cpu_s": _mb_per_cpu_s(turns), "rows_equal": rows},
             self.published,
         )
 
@@ -134,6 +135,12 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self._process.communicate(timeout=60)
+
+
+def _mb_per_cpu_s(turns: Sequence[Turn]) -> float | None:
+    """Of ours, by the events' size; None where there is no event."""
+    rates = [mine["event_bytes"] / 1e6 / mine["cpu_s"] for mine, _ in turns if "event_bytes" in mine]
+    return round(statistics.median(rates), 1) if rates else None
 
 
 def _speed(answer: Answer) -> float:

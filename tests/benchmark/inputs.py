@@ -61,27 +61,33 @@ def log_lines(number: int, partitions: int) -> str:
     return event("logs", number, partitions, _log_line)
 
 
-def event(topic: str, number: int, partitions: int, payload: Callable[[random.Random, int, int], Payload]) -> str:
+def event(
+    topic: str,
+    number: int,
+    partitions: int,
+    payload: Callable[[random.Random, int, int], Payload],
+    records: int = RECORDS,
+) -> str:
     """The JSON text of a batch: `payload` makes a record of its chance, its index and its time."""
     chance = random.Random(f"{topic} {number}")
-    records: dict[str, list[dict[str, Any]]] = {}
-    for index in range(RECORDS):
-        arrival_ms = NOON_MS + number * BATCH_MS + index * BATCH_MS // RECORDS
+    by_partition: dict[str, list[dict[str, Any]]] = {}
+    for index in range(records):
+        arrival_ms = NOON_MS + number * BATCH_MS + index * BATCH_MS // records
         key, value = payload(chance, index, arrival_ms - chance.randrange(DISORDER_MS))
         partition = zlib.crc32(key) % partitions
         record = {
             "topic": topic,
             "partition": partition,
-            "offset": number * RECORDS + index,
+            "offset": number * records + index,
             "timestamp": arrival_ms,
             "timestampType": "CREATE_TIME",
             "key": base64.b64encode(key).decode(),
             "value": base64.b64encode(value).decode(),
             "headers": HEADERS,
         }
-        records.setdefault(f"{topic}-{partition}", []).append(record)
+        by_partition.setdefault(f"{topic}-{partition}", []).append(record)
     source = {"eventSource": "aws:kafka", "eventSourceArn": "arn:aws:kafka:::cluster", "bootstrapServers": "b-1:9098"}
-    return json.dumps(source | {"records": records})
+    return json.dumps(source | {"records": by_partition})
 
 
 def _click(chance: random.Random, _index: int, time_ms: int) -> Payload:

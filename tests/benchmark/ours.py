@@ -1,15 +1,19 @@
 """Our handlers as they are deployed, on stores in memory."""
 
+import atexit
 import importlib
 import inspect
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+import orders
 from inputs import AVSC
 
 from headrace.topology import Topology
@@ -17,7 +21,7 @@ from headrace.topology import Topology
 FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
 ENVIRONMENT = {
     "HEADRACE_SESSION_GAP_MS": "300000",
-    "HEADRACE_LANDING_CODECS": "clicks=json:clicks.avsc,logs=log",
+    "HEADRACE_LANDING_CODECS": "clicks=json:clicks.avsc,orders=json:orders.avsc",
     "POWERTOOLS_SERVICE_NAME": "benchmark",
     "POWERTOOLS_METRICS_NAMESPACE": "Headrace",
 }
@@ -35,26 +39,32 @@ class Handler:
     One decorator is left out: stores in memory mean a dry run, which prints every row.
     """
 
-    def __init__(self, function: str, change: Callable[[Topology], Topology] | None = None) -> None:
+    def __init__(
+        self, function: str, change: Callable[[Topology], Topology] | None = None, codecs: str | None = None
+    ) -> None:
         """Import the handler.
 
         Args:
             function: its package.
             change: what is computed instead of the function's own topology.
+            codecs: of landing's topics, instead of JSON.
         """
-        os.environ.update(ENVIRONMENT)
+        os.environ.update(ENVIRONMENT | ({"HEADRACE_LANDING_CODECS": codecs} if codecs else {}))
         if str(FUNCTIONS) not in sys.path:
             sys.path.insert(0, str(FUNCTIONS))
+        if function == "landing":
+            importlib.import_module("landing.topology").SCHEMAS = _schemas()
         self._app = importlib.import_module(f"{function}.app")
         if change:
             self._app.TOPOLOGY = change(self._app.TOPOLOGY)
+        self.pipeline = self._app.pipeline
         undecorated = inspect.unwrap(self._app.lambda_handler)
         self._handler = self._app.logger.inject_lambda_context(self._app.metrics.log_metrics(undecorated))
         stores = importlib.import_module("stores")
         self._outbox = stores.outbox(self._app.settings)
         self._checkpoints = stores.checkpoint_store(self._app.settings)
 
-    def handle(self, event: dict[str, Any]) -> None:
+    def handle(self, event: dict[str, Any] | bytes) -> None:
         """Process one event until everything is published."""
         self._handler(event, CONTEXT)
 
@@ -63,12 +73,21 @@ class Handler:
         for event in events:
             self.handle(event)
         for checkpoint in self._checkpoints.checkpoints(self._app.settings.application):
-            self._app.pipeline.tick(checkpoint)
+            self.pipeline.tick(checkpoint)
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Table and content of every published file."""
         for key in self._outbox.keys("lake/"):
             yield "/".join(key.split("/")[2:-3]), self._outbox.read(key)
+
+
+def _schemas() -> Path:
+    """The functions' schemas and the benchmark's in one folder."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    for path in (AVSC, orders.AVSC):
+        shutil.copy(path, folder)
+    return folder
 
 
 def reading_avro(topology: Topology) -> Topology:

@@ -16,10 +16,12 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import inputs
 import nexmark_bids
+import orders
 
 
 class Contestant(Protocol):
@@ -126,6 +128,21 @@ def _orjson_landing() -> Contestant:
     return pyarrow_landing.Landing(orjson.loads)
 
 
+def _ours_landing_avro() -> Contestant:
+    import ours
+
+    return ours.Handler("landing", codecs="clicks=avro:clicks.avsc,orders=avro:orders.avsc")
+
+
+def _fastavro_landing(avsc: Path) -> Callable[[], Contestant]:
+    def load() -> Contestant:
+        import pyarrow_landing
+
+        return pyarrow_landing.Landing(pyarrow_landing.avro_parser(avsc))
+
+    return load
+
+
 def _plain_logs() -> Contestant:
     import plain_logs
 
@@ -137,6 +154,9 @@ CONTESTANTS: dict[str, Callable[[], Contestant]] = {
     "clickstream (Avro)": _ours_avro,
     "page_minutes from Kafka": _mapping,
     "landing": _ours("landing"),
+    "landing of orders": _ours("landing"),
+    "landing of orders (Avro)": _ours_landing_avro,
+    "landing (Avro)": _ours_landing_avro,
     "logs": _ours("logs"),
     "powertools": _powertools,
     "orjson+dicts": _orjson_dicts,
@@ -151,6 +171,8 @@ CONTESTANTS: dict[str, Callable[[], Contestant]] = {
     "q11 by orjson+dicts": _plain_nexmark("UserSessions"),
     "json+pyarrow": _json_landing,
     "orjson+pyarrow": _orjson_landing,
+    "fastavro+pyarrow": _fastavro_landing(inputs.AVSC),
+    "fastavro+pyarrow of orders": _fastavro_landing(orders.AVSC),
     "json+re": _plain_logs,
 }
 
@@ -162,16 +184,24 @@ INPUTS: dict[str, Text] = {
     "avro": inputs.avro_clicks,
     "logs": inputs.log_lines,
     "bids": nexmark_bids.bids,
+    "orders": orders.orders,
+    "avro orders": orders.avro_orders,
 }
 
 
 def measure(work: Callable[[Any], None], texts: list[str]) -> dict[str, float]:
     """CPU time of the events, from the parsed dicts that the runtime passes until everything is published."""
     events = [json.loads(text) for text in texts]
+    records = sum(map(records_of, events))
     start = time.process_time()
     work(events)
     cpu_s = time.process_time() - start
-    return {"cpu_s": cpu_s, "records": inputs.RECORDS * len(texts), "event_bytes": len(texts[-1])}
+    return {"cpu_s": cpu_s, "records": records, "event_bytes": len(texts[-1])}
+
+
+def records_of(event: dict[str, Any]) -> int:
+    """How many records an event has."""
+    return sum(map(len, event["records"].values()))
 
 
 def measure_topic(contestant: Any, servers: str, topic: str, end_offset: int, turn: str) -> dict[str, float]:

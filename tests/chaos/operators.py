@@ -115,6 +115,8 @@ def topology(rules: Rules) -> Topology:
         event_time="at",
         out_of_orderness_ms=rules.out_of_orderness_ms,
         max_skew_ms=rules.max_skew_ms,
+        # So few that batches with a jump of the clock in them take several turns.
+        max_buckets=2,
     )
 
 

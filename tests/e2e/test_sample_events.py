@@ -1,31 +1,18 @@
 """Each file in events/ through the real Lambda runtime, over what the build makes: what `sam local invoke` shows."""
 
 import json
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from built_functions import BUILT, LOGICAL_IDS, OVERRIDES, wait_for_rows
 from sample_events import EVENTS, EXPECTED
 
 from headrace_cli.local.deployment import build_for_runtime
 from kafka_esm import RuntimeInvoker, SamTemplate
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILT = ROOT / ".aws-sam" / "build-host"
-OVERRIDES = {
-    "DryRun": "true",
-    "ClusterArn": "arn:aws:kafka:us-east-1:123456789012:cluster/local/00000000-0000-0000-0000-000000000000-1",
-    "BootstrapServers": "localhost:9098",
-}
-LOGICAL_IDS = {
-    "clickstream": "ClickstreamFunction",
-    "logs": "LogsFunction",
-    "landing": "LandingFunction",
-    "sweeper": "SweeperFunction",
-    "iceberg": "IcebergFunction",
-}
 
 pytestmark = pytest.mark.runtime
 
@@ -36,7 +23,7 @@ def template():
     return SamTemplate.load(ROOT / "template.yaml", OVERRIDES)
 
 
-@pytest.mark.parametrize("name", [*EXPECTED, "sweeper/schedule", "iceberg/schedule"])
+@pytest.mark.parametrize("name", [*EXPECTED, "sweeper/schedule", "catalog/schedule", "iceberg/schedule"])
 def test_each_event_prints_its_rows(template, name):
     """An execution environment of its own for each, as `sam local invoke` has: a warm one would skip known offsets."""
     function = replace(template.function(LOGICAL_IDS[name.partition("/")[0]]), code_uri=BUILT / "functions")
@@ -52,10 +39,3 @@ def test_each_event_prints_its_rows(template, name):
     counts = {key: answer.get(key, 0) for key in ("applied", "dead", "late", "rows")}
     assert counts == {"applied": applied, "dead": dead, "late": late, "rows": sum(rows.values())}
     assert Counter(json.loads(line)["table"] for line in lines if line.startswith('{"table"')) == rows
-
-
-def wait_for_rows(lines, number, seconds=10):
-    """The runtime's output comes through a pipe: the answer may overtake it."""
-    deadline = time.monotonic() + seconds
-    while sum(line.startswith('{"table"') for line in lines) < number and time.monotonic() < deadline:
-        time.sleep(0.01)

@@ -9,6 +9,7 @@ from botocore.httpsession import URLLib3Session
 from msgspec.structs import replace
 
 from headrace import dynamodb
+from headrace.aws import client_config
 from headrace.checkpoint import Checkpoint, CheckpointKey, OutboxEntry
 from headrace.dynamodb import DynamoDBCheckpointStore
 from headrace.errors import CheckpointCorrupt, CommitConflict, ConfigurationError, InfrastructureError, InvariantError
@@ -34,7 +35,7 @@ def aws(dynamodb_server):
 @pytest.fixture
 def client(aws):
     """A client of its own, because tests hook into it; the table is empty."""
-    client = aws.client("dynamodb", dynamodb.client_config())
+    client = aws.client("dynamodb", client_config())
     for page in client.get_paginator("scan").paginate(TableName=aws.table):
         for item in page["Items"]:
             client.delete_item(TableName=aws.table, Key={name: item[name] for name in ITEM_KEY})
@@ -54,7 +55,7 @@ def store(aws, client, naps):
 @pytest.fixture
 def impatient(aws):
     """A client that tries once: the pauses between botocore's own attempts would only cost time."""
-    return aws.client("dynamodb", dynamodb.client_config(attempts=1))
+    return aws.client("dynamodb", client_config(attempts=1))
 
 
 def refused_with(client, operation, status, body, times=1000):

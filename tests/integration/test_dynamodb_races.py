@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 from msgspec.structs import replace
 
-from headrace import dynamodb
+from headrace.aws import client_config
 from headrace.checkpoint import Checkpoint, CheckpointKey, OutboxEntry
 from headrace.dynamodb import DynamoDBCheckpointStore
 from headrace.errors import CommitConflict
@@ -26,9 +26,7 @@ _numbers = count()
 def stores(dynamodb_server):
     """One for each racer, with connections of its own."""
     return [
-        DynamoDBCheckpointStore(
-            dynamodb_server.table, dynamodb_server.client("dynamodb", dynamodb.client_config(attempts=1))
-        )
+        DynamoDBCheckpointStore(dynamodb_server.table, dynamodb_server.client("dynamodb", client_config(attempts=1)))
         for _ in range(RACERS)
     ]
 

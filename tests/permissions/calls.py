@@ -23,11 +23,12 @@ NOT_FOUND = 404
 TLS = ("aws:SecureTransport", ("true",))
 """Every client of AWS's own endpoints comes over TLS; the local server's do not, which is no finding."""
 KEY_ARN = f"arn:aws:kms:{REGION}:{DEFAULT_ACCOUNT_ID}:key/customer"
-KEYLESS = (
-    *("s3:ListBucket", "s3:DeleteObject"),
-    *(f"glue:{name}" for name in ("CreateTable", "GetDatabase", "GetTable", "GetTables", "UpdateTable")),
-)
-"""Actions that read and write no content; what the catalog has of a table is no content of ours."""
+KEYLESS = ("s3:ListBucket", "s3:DeleteObject", "glue:")
+"""Actions that read and write no content of the deployment's stores, by how they begin."""
+GLUE_OPERATIONS = {
+    *("BatchCreatePartition", "BatchDeletePartition", "BatchUpdatePartition", "CreateTable", "GetPartitions"),
+    *("GetDatabase", "GetTable", "GetTables", "UpdateTable"),
+}
 OTHER_PERMISSIONS = ("x-amz-acl", "x-amz-grant-", "x-amz-tagging", "x-amz-object-lock-", "x-amz-bypass-")
 """Headers that make S3 ask for more than the action itself."""
 
@@ -118,6 +119,21 @@ def _on_table(operation: str, table: str, keys: list[dict[str, Any]]) -> Request
     return Request(f"dynamodb:{operation}", table_arn(table), context)
 
 
+def _glue(exchange: Exchange) -> Iterator[Request]:
+    """Glue asks for the catalog, the database and the table; of a listing, for every table that it may show."""
+    operation = exchange.headers["x-amz-target"].partition(".")[2]
+    if operation not in GLUE_OPERATIONS:
+        raise UnknownCall(f"glue: {operation}")
+    body = json.loads(exchange.body)
+    if operation == "GetDatabase":
+        resources = ["catalog", f"database/{body['Name']}"]
+    else:
+        table = body.get("TableName") or body.get("TableInput", {}).get("Name") or body.get("Name") or "*"
+        resources = ["catalog", f"database/{body['DatabaseName']}", f"table/{body['DatabaseName']}/{table}"]
+    for resource in resources:
+        yield Request(f"glue:{operation}", f"arn:aws:glue:{REGION}:{DEFAULT_ACCOUNT_ID}:{resource}", (TLS,))
+
+
 def _s3(exchange: Exchange) -> Iterator[Request]:
     bucket, _, key = exchange.path.removeprefix("/").partition("/")
     query = parse_qs(exchange.query, keep_blank_values=True)
@@ -135,29 +151,6 @@ def _s3(exchange: Exchange) -> Iterator[Request]:
             yield _on_object("DeleteObject", bucket, element.text or "")
     else:
         raise UnknownCall(f"s3: {exchange.method} {exchange.path}?{exchange.query}")
-
-
-GLUE_TABLE_OF = {
-    "GetDatabase": None,
-    "CreateTable": lambda body: body["TableInput"]["Name"],
-    "UpdateTable": lambda body: body["TableInput"]["Name"],
-    "GetTable": lambda body: body["Name"],
-    "GetTables": lambda _body: "*",
-}
-"""Which table an operation asks for, if any; listing asks for all of the database's."""
-
-
-def _glue(exchange: Exchange) -> Iterator[Request]:
-    """Each operation on a table asks for the catalog, the database and the table."""
-    operation = exchange.headers.get("x-amz-target", "").rpartition(".")[2]
-    if operation not in GLUE_TABLE_OF:
-        raise UnknownCall(f"glue: {operation}")
-    body = json.loads(exchange.body)
-    table_of = GLUE_TABLE_OF[operation]
-    database = body["DatabaseName" if table_of else "Name"]
-    table = [f"table/{database}/{table_of(body)}"] if table_of else []
-    for place in ("catalog", f"database/{database}", *table):
-        yield Request(f"glue:{operation}", f"arn:aws:glue:{REGION}:{DEFAULT_ACCOUNT_ID}:{place}", (TLS,))
 
 
 def _s3_object(exchange: Exchange, bucket: str, key: str) -> Iterator[Request]:

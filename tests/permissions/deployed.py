@@ -18,8 +18,9 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import validate_application  # noqa: E402 - found through the line above
 
-BUCKET, TABLE = "lake", "checkpoints"
-FUNCTIONS = ("ClickstreamFunction", "LogsFunction", "LandingFunction", "SweeperFunction", "IcebergFunction")
+BUCKET, TABLE, DATABASE = "lake", "checkpoints", "headrace_dev"
+CONSUMERS = ("ClickstreamFunction", "LogsFunction", "LandingFunction")
+FUNCTIONS = (*CONSUMERS, "SweeperFunction", "CatalogFunction", "IcebergFunction")
 PSEUDO = {
     "AWS::AccountId": DEFAULT_ACCOUNT_ID,
     "AWS::Partition": "aws",
@@ -121,6 +122,7 @@ class Deployed:
         if name == "AWS::NoValue":
             return NO_VALUE
         known = PSEUDO | self._parameters | {"LakeBucket": BUCKET, "CheckpointTable": TABLE}
+        known |= {"CatalogDatabase": DATABASE}
         return known[name] if name in known else self._name_of(name)
 
     def _name_of(self, resource: str) -> str:

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 from permissions.grants import Grant
 from permissions.policy import arn_matches
-from permissions.scenarios import CONSUMERS, ICEBERG, SWEEPER
+from permissions.scenarios import CATALOG, CONSUMERS, ICEBERG, SWEEPER
 
-ALL = (*CONSUMERS, SWEEPER, ICEBERG)
+ALL = (*CONSUMERS, SWEEPER, CATALOG, ICEBERG)
 
 
 class Reason(NamedTuple):

@@ -80,7 +80,9 @@ class Account:
             for request in needed(exchange)
         ]
         found += [
-            call._replace(request=of_the_key(call.request)) for call in found if call.request.action not in KEYLESS
+            call._replace(request=of_the_key(call.request))
+            for call in found
+            if not call.request.action.startswith(KEYLESS)
         ]
         return list(dict.fromkeys(found))
 

@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import Producer
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
-from permissions.deployed import by_default
+from permissions.deployed import DATABASE, by_default
 from permissions.recording import Account, Call
 from samples import NOON_MS, lambda_event, record
 
@@ -24,7 +24,7 @@ from kafka_esm import FunctionError
 
 HOUR_MS = 3_600_000
 CLICKSTREAM, LOGS, LANDING, SWEEPER = "ClickstreamFunction", "LogsFunction", "LandingFunction", "SweeperFunction"
-ICEBERG = "IcebergFunction"
+CATALOG, ICEBERG = "CatalogFunction", "IcebergFunction"
 TOPIC_OF = {CLICKSTREAM: "clicks", LOGS: "logs", LANDING: "clicks"}
 CONSUMERS = tuple(TOPIC_OF)
 MANIFEST_HOURS = 103
@@ -119,6 +119,31 @@ def _grow_old(account: Account, days: int) -> None:
         each.last_modified = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=days)
 
 
+def new_hours(account: Account) -> None:
+    account.aws.client("glue").create_database(DatabaseInput={"Name": DATABASE})
+    assert account.invoke(CATALOG, SCHEDULED)["added"] > MANIFEST_HOURS
+
+
+def changed_catalog(account: Account) -> None:
+    """Somebody takes a column away; the partitions are then not what they were registered for."""
+    glue = account.aws.client("glue")
+    table = glue.get_table(DatabaseName=DATABASE, Name="landing_clicks")["Table"]
+    storage = table["StorageDescriptor"] | {"Columns": table["StorageDescriptor"]["Columns"][1:]}
+    changed = {"Name": table["Name"], "PartitionKeys": table["PartitionKeys"], "StorageDescriptor": storage}
+    glue.update_table(DatabaseName=DATABASE, TableInput=changed | {"Parameters": table["Parameters"]})
+    answer = account.invoke(CATALOG, SCHEDULED)
+    assert answer["changed_tables"] == 1
+    assert answer["replaced"] > 0
+
+
+def expired_hours(account: Account) -> None:
+    s3 = account.aws.client("s3")
+    prefix = "lake/landing/clicks/date=2024-03-14/"
+    for found in s3.list_objects_v2(Bucket=account.aws.bucket, Prefix=prefix)["Contents"]:
+        s3.delete_object(Bucket=account.aws.bucket, Key=found["Key"])
+    assert account.invoke(CATALOG, SCHEDULED)["removed"] == 24
+
+
 def lost_object(account: Account) -> None:
     """A person has to look; IAM has to let the functions tell that from a fault of S3's."""
     with warnings.catch_warnings():
@@ -150,6 +175,9 @@ SCENARIOS = (
     Scenario("sweep of idle partitions", sweep_of_idle_partitions),
     Scenario("sweep of leftovers", sweep_of_leftovers),
     Scenario("lost object", lost_object),
+    Scenario("new hours", new_hours),
+    Scenario("changed catalog", changed_catalog),
+    Scenario("expired hours", expired_hours),
 )
 
 

@@ -127,8 +127,9 @@ def test_every_handler_is_the_app_of_a_package_named_like_the_function(name):
     assert TEMPLATE["Globals"]["Function"]["CodeUri"] == "functions/"
 
 
-def test_no_failed_sweep_is_repeated():
-    assert FUNCTIONS["SweeperFunction"]["EventInvokeConfig"]["MaximumRetryAttempts"] == 0
+@pytest.mark.parametrize("name", ["SweeperFunction", "CatalogFunction"])
+def test_no_failed_run_is_repeated(name):
+    assert FUNCTIONS[name]["EventInvokeConfig"]["MaximumRetryAttempts"] == 0
 
 
 # --- Parameters ----------------------------------------------------------------------------------------------------
@@ -288,6 +289,21 @@ def test_landed_files_live_until_no_snapshot_of_an_iceberg_table_reads_them():
     soon = {"Id": "soon", "Prefix": "lake/", "ExpirationInDays": 5}
     late = {"Id": "late", "Prefix": "lake/landing/", "ExpirationInDays": {"Ref": "LandingDays"}}
     assert too_early([soon, late], PARAMETERS | {"LandingDays": {"MinValue": 6}}) == ["soon"]
+
+
+def test_the_catalog_changes_nothing_but_its_own_database():
+    granted_to = granted("CatalogRole")
+    assert {action for action in granted_to if action.startswith("s3:")} == {"s3:GetObject", "s3:ListBucket"}
+    glue = {action: resources for action, resources in granted_to.items() if action.startswith("glue:")}
+    assert not [
+        action for action in glue if action in {"glue:CreateDatabase", "glue:DeleteTable", "glue:DeleteDatabase"}
+    ]
+    for resources in glue.values():
+        ends = [resource["Fn::Sub"].rpartition(":")[2] for resource in resources]
+        assert ends == ["catalog", "database/${CatalogDatabase}", "table/${CatalogDatabase}/*"]
+    assert {owner for owner, s in ALLOWED if any(a.startswith("glue:") for a in as_list(s["Action"]))} == {
+        "CatalogRole"
+    }
 
 
 def test_the_sweeper_joins_no_consumer_group():

@@ -49,7 +49,8 @@ def test_a_key_encrypts_everything_that_is_kept():
 
 
 def test_with_a_key_every_function_may_use_it_through_its_stores():
-    assert WITH_KEY["KeyPolicy"]["Properties"]["Roles"] == FUNCTION_ROLES
+    readers = WITH_KEY["ReaderKeyPolicy"]["Properties"]["Roles"]
+    assert WITH_KEY["KeyPolicy"]["Properties"]["Roles"] + readers == FUNCTION_ROLES
     stores, variables = WITH_KEY["KeyPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert stores["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
     assert stores["Resource"] == variables["Resource"] == KEY
@@ -58,6 +59,22 @@ def test_with_a_key_every_function_may_use_it_through_its_stores():
     ]
     assert services == ["s3", "dynamodb"]
     assert list(variables["Condition"]["StringLike"]) == ["kms:EncryptionContext:aws:lambda:FunctionArn"]
+
+
+def test_with_a_key_who_only_reads_may_only_decrypt():
+    stores, variables = WITH_KEY["ReaderKeyPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert stores["Action"] == variables["Action"] == "kms:Decrypt"
+    assert stores["Condition"]["StringEquals"]["kms:ViaService"]["Fn::Sub"].partition(".")[0] == "s3"
+    assert list(variables["Condition"]["StringLike"]) == ["kms:EncryptionContext:aws:lambda:FunctionArn"]
+
+
+def test_the_catalogs_database_is_named_after_the_environment_if_not_otherwise():
+    def name(**parameters):
+        return of_type(deployed(**parameters), "AWS::Glue::Database")["CatalogDatabase"]["DatabaseInput"]["Name"]
+
+    assert name() == "headrace_dev"
+    assert name(Environment="eu-test-1") == "headrace_eu_test_1"
+    assert name(CatalogDatabaseName="lake") == "lake"
 
 
 # --- Traces --------------------------------------------------------------------------------------------------------
@@ -112,7 +129,7 @@ def test_gaps_are_what_the_functions_take(gaps):
 
 def test_every_function_gets_the_gaps():
     functions = of_type(deployed(Gaps="clicks=forbid"), "AWS::Lambda::Function").values()
-    assert [f["Environment"]["Variables"]["HEADRACE_GAPS"] for f in functions] == ["clicks=forbid"] * 4
+    assert [f["Environment"]["Variables"]["HEADRACE_GAPS"] for f in functions] == ["clicks=forbid"] * 5
 
 
 def test_with_every_option_there_is_no_finding():

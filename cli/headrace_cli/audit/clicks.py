@@ -1,6 +1,7 @@
 """What a click's payload says, read with the standard library: the audit's own reading of `clicks.avsc`."""
 
 import datetime as dt
+import math
 import re
 from typing import Any
 
@@ -19,7 +20,7 @@ def read_click(record: Produced) -> dict[str, Any]:
     Raises:
         Dead: no JSON object, or a required field is missing or of the wrong type.
     """
-    members = json_object(payload(record))
+    members = json_object(payload(record), any_size=True)
     click = {name: _required(name, members) for name in REQUIRED}
     rescued = {name: value for name, value in members.items() if name not in REQUIRED + OPTIONAL}
     for name in OPTIONAL:
@@ -44,9 +45,10 @@ def _optional(name: str, value: Any) -> Any:
     if name != "value":
         return value if isinstance(value, str) else None
     try:
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.inf
     except OverflowError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _time_ms(value: Any) -> int:

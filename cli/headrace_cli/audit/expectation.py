@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from headrace_cli.audit.clicks import read_click
 from headrace_cli.audit.logs import read_log
 from headrace_cli.audit.records import FROM_THE_FUTURE, Dead, Produced, is_from_the_future
-from headrace_cli.audit.windows import Event, Late, Window, added_up, first, in_time, last, sessions, tumbling
+from headrace_cli.audit.windows import Late, Window, added_up, first, in_time, last, sessions, tumbling
 
 Row = dict[str, Any]
 """Column name to value. Times are epoch milliseconds."""
@@ -54,7 +54,7 @@ def expect_clicks(records: Iterable[Produced], topic: str, rules: Rules) -> Expe
     visits, late_visits = sessions(
         events, lambda click: (click["user_id"],), gap_ms=rules.session_gap_ms, lateness_ms=rules.allowed_lateness_ms
     )
-    late = _late_rows("page_minutes", late_minutes) + _late_rows("sessions", late_visits)
+    late = _late_rows("page_minutes", late_minutes, rules) + _late_rows("sessions", late_visits, rules)
     windows = {"page_minutes": list(map(_page_minute, minutes)), "sessions": list(map(_session, visits))}
     return _expectation("clickstream", topic, (readable, dead), windows | {"late": late})
 
@@ -72,7 +72,10 @@ def expect_logs(records: Iterable[Produced], topic: str, rules: Rules) -> Expect
     services, late_services = tumbling(
         events, lambda line: (line["service"],), size_ms=MINUTE_MS, lateness_ms=rules.allowed_lateness_ms
     )
-    late = _late_rows("severity_minutes", late_severities) + _late_rows("service_minutes", late_services)
+    late = [
+        *_late_rows("severity_minutes", late_severities, rules),
+        *_late_rows("service_minutes", late_services, rules),
+    ]
     windows = {
         "severity_minutes": list(map(_severity_minute, severities)),
         "service_minutes": list(map(_service_minute, services)),
@@ -174,21 +177,27 @@ def _service_minute(window: Window) -> Row:
         "events": len(window.events),
         "errors": errors,
         "error_ratio": errors / len(window.events),
+        # Of a partial row, what its mean is merged from.
+        "error_ratio__sum": errors,
+        "error_ratio__count": len(window.events),
         **_partition_of(window),
     }
 
 
-def _late_rows(operator: str, late: list[Late]) -> list[Row]:
-    return [_late_row(operator, each.event, each.start_ms, each.end_ms) for each in late]
+def _late_rows(operator: str, late: list[Late], rules: Rules) -> list[Row]:
+    return [_late_row(operator, each, rules.allowed_lateness_ms) for each in late]
 
 
-def _late_row(operator: str, event: Event, start_ms: int, end_ms: int) -> Row:
+def _late_row(operator: str, late: Late, lateness_ms: int) -> Row:
+    event, start_ms, end_ms = late
     return {
         "operator": operator,
         "event_time": event.time_ms,
         "window_start": start_ms,
         "window_end": end_ms,
+        "windows": 1,
         "watermark": event.watermark_ms,
+        "late_by_ms": event.watermark_ms - end_ms - lateness_ms,
         "value": event.record.value,
         **_origin(event.record),
     }

@@ -69,14 +69,18 @@ def payload(record: Produced) -> bytes:
     return text
 
 
-def json_object(text: bytes) -> dict[str, Any]:
-    """One JSON object (RFC 8259), with numbers that a double or an integer can hold and text that is Unicode.
+def json_object(text: bytes, *, any_size: bool = False) -> dict[str, Any]:
+    """One JSON object (RFC 8259), with text that is Unicode and numbers that a double or an integer can hold.
+
+    Args:
+        text: the payload.
+        any_size: whether a larger number will do as well; it is then infinite.
 
     Raises:
         Dead: it is none.
     """
     try:
-        parsed = json.loads(text.decode(), parse_constant=_no_number, parse_float=_finite)
+        parsed = json.loads(text.decode(), parse_constant=_no_number, parse_float=float if any_size else _finite)
         if b"\\u" in text:
             # Half a surrogate pair is an escape that JSON's grammar allows and that no text has.
             json.dumps(parsed, ensure_ascii=False).encode()

@@ -1,4 +1,4 @@
-"""`headrace lake`: list tables, show rows, copy a table out of a lake in a folder or on S3; see also `lake_merge`."""
+"""`headrace lake`: list tables, show rows, copy a table, in a folder or S3; see also `lake_merge`, `lake_catalog`."""
 
 import csv
 import itertools
@@ -13,6 +13,7 @@ from arro3.io import write_parquet
 
 from headrace_cli import lake_reader
 from headrace_cli.commands.examples import examples
+from headrace_cli.commands.lake_catalog import catalog
 from headrace_cli.commands.lake_iceberg import iceberg
 from headrace_cli.commands.lake_merge import merge
 from headrace_cli.commands.progress import tracked
@@ -34,13 +35,14 @@ from headrace_cli.stores import open_objects
     )
 )
 def lake() -> None:
-    """Look into the lake: tables, rows, rows merged over partitions, copies.
+    """Look into the lake: tables, rows, rows merged over partitions, copies, its tables in the Glue catalog.
 
     LAKE is a folder, file:DIR or s3://BUCKET[/PREFIX]: the value of the functions' HEADRACE_LAKE.
     """
 
 
 lake.add_command(merge)
+lake.add_command(catalog)
 lake.add_command(iceberg)
 
 
@@ -94,9 +96,11 @@ def show(*, location: str, table: str, limit: int, where_hour: str | None, as_js
     It says on stderr whether they are complete or partial.
     """
     objects = open_objects(location)
-    files = lake_reader.of_hour(lake_reader.table_files(objects, table), where_hour)
+    every = lake_reader.table_files(objects, table)
+    files = lake_reader.of_hour(every, where_hour)
     said: set[str] = set()
-    read = lake_reader.rows(objects, files, lambda schema: said.add(lake_reader.completeness(schema)))
+    names = lake_reader.new_names(objects, every[-1])
+    read = lake_reader.rows(objects, files, lambda schema: said.add(lake_reader.completeness(schema)), names)
     rows = list(itertools.islice(read, limit))
     columns = list(dict.fromkeys(name for row in rows for name in row))
     if as_json:

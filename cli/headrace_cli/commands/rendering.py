@@ -2,8 +2,10 @@
 
 import datetime as dt
 import json
+import math
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 BASE64 = "base64:"
@@ -22,11 +24,13 @@ def json_value(value: Any) -> Any:
         return BASE64 + b64encode(value).decode() if text is None else text
     if isinstance(value, dt.date | dt.time):
         return _iso(value)
+    if isinstance(value, Decimal) or (isinstance(value, float) and not math.isfinite(value)):
+        return str(value)  # JSON has no such numbers, or readers would round them
+    if isinstance(value, list) and value and all(isinstance(item, tuple) for item in value):
+        value = dict(value)  # a map: arro3 gives its pairs
     if isinstance(value, dict):
         return {name: json_value(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_value(item) for item in value]
-    return value
+    return [json_value(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def json_line(row: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, cast
 import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
 
-from headrace.dynamodb import client_config
+from headrace.aws import client_config
 from headrace_cli.errors import CommandError, OptionError
 from headrace_cli.generations.replacement import Deployment
 

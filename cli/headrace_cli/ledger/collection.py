@@ -76,7 +76,7 @@ class Collection:
         elif entry.page is None:
             self.unnumbered[place][name.table].update(files=1, rows=entry.rows)
             self.first_unnumbered.setdefault(place, entry.key)
-        elif _says(entry.page) != name._replace(hour_ms=0):
+        elif _says(entry.page) != name._replace(hour_ms=0, bucket_hours=1):
             self._add("unknown", name, "a file lies under the name of another one", entry)
         else:
             self.shelves[place][name.table].add(entry.page, name, entry.rows)
@@ -90,13 +90,12 @@ class Collection:
 
 
 def _says(page: Page) -> FileName:
-    """What a file's own page says of its name; it does not say the hour."""
+    """What a file's own page says of its name; it does not say of which bucket."""
     of = page.commit
     return FileName(of.pipeline, of.generation, of.topic, of.partition, page.table, 0, of.version, page.number)
 
 
 def key_of(place: Place, table: str, spot: Spot) -> str:
     """The key of a file on a shelf."""
-    return lake.final_key(
-        LakeFile(table, spot.hour_ms, b"", spot.rows), **place._asdict(), version=spot.version, number=spot.number
-    )
+    file = LakeFile(table, spot.hour_ms, b"", spot.rows, spot.bucket_hours)
+    return lake.final_key(file, **place._asdict(), version=spot.version, number=spot.number)

@@ -24,6 +24,7 @@ class Spot(NamedTuple):
     version: int
     number: int
     hour_ms: int
+    bucket_hours: int = 1
 
     @property
     def row_before(self) -> int:
@@ -79,7 +80,7 @@ class Shelf:
     def add(self, page: Page, name: FileName, rows: int) -> None:
         """Take a file in."""
         self._by_version = None
-        spot = Spot(page.file, page.row, rows, name.version, name.number, name.hour_ms)
+        spot = Spot(page.file, page.row, rows, name.version, name.number, name.hour_ms, name.bucket_hours)
         for column, value in zip(self._columns, spot, strict=True):
             column.append(value)
 

@@ -28,7 +28,7 @@ BUCKET = "_bucket"
 RESERVED = {"_partition": "_kafka_partition"}
 """Names of columns in files to those in the table, where Iceberg has another use for the name."""
 ALIASES = b"headrace.aliases"
-"""Metadata key of an Arrow field: former names of the column, as a JSON list."""
+"""Metadata key of a landed file's schema: JSON, a column's name to its names in older files."""
 
 
 def table_schema(files: pa.Schema) -> Schema:
@@ -79,10 +79,10 @@ def adopt(transaction: Transaction, files: pa.Schema) -> None:
 
 def _renamed(files: pa.Schema, table: Schema) -> list[tuple[str, str]]:
     here = {field.name for field in table.fields}
+    aliases = msgspec.json.decode((files.metadata or {}).get(ALIASES, b"{}"), type=dict[str, list[str]])
     renamed = []
     for field in files:
-        aliases = msgspec.json.decode((field.metadata or {}).get(ALIASES, b"[]"), type=list[str])
-        former = [name for name in aliases if name in here]
+        former = [name for name in aliases.get(field.name, ()) if name in here]
         if field.name not in here and former:
             renamed.append((former[0], field.name))
     return renamed

@@ -17,12 +17,26 @@ ALWAYS = 2
 """So many buckets are looked into even if the count of files is not known, because a commit is being published."""
 
 
+class Below(Protocol):
+    """What is directly in a folder."""
+
+    @property
+    def folders(self) -> list[str]:
+        """Their names."""
+        ...
+
+    @property
+    def has_files(self) -> bool:
+        """Whether there are files besides."""
+        ...
+
+
 @runtime_checkable
 class Folders(ObjectCatalog, Protocol):
     """Objects that can be listed a folder at a time."""
 
-    def folders(self, prefix: str) -> list[str]:
-        """The folders directly below the folder `prefix`, each with its whole path and without a `/` at its end."""
+    def below(self, prefix: str) -> Below:
+        """What is directly in the folder `prefix`."""
         ...
 
 
@@ -83,5 +97,14 @@ class Search:
 
 
 def _buckets(objects: Folders, table: str) -> Iterator[str]:
-    for day in sorted(objects.folders(table), reverse=True):
-        yield from sorted(objects.folders(day), reverse=True) or [day]
+    for day in _newest_first(objects, table):
+        found = objects.below(day)
+        # A topic that changed from days to hours has a day with both: the day's listing has everything.
+        if found.has_files:
+            yield day
+        else:
+            yield from (f"{day}/{hour}" for hour in sorted(found.folders, reverse=True))
+
+
+def _newest_first(objects: Folders, folder: str) -> Iterator[str]:
+    return (f"{folder}/{name}" for name in sorted(objects.below(folder).folders, reverse=True))

@@ -1,8 +1,9 @@
 """Aggregates that keep an object for each window: as bytes until an event touches it.
 
 A cell is bytes as a snapshot has them, or the object that they stand for. Loading a snapshot of a million windows makes
-no object at all; a turn makes those of the windows that its records touch, and what it did not touch is stored as it
-was.
+no object at all; a turn makes those of the windows that its records touch. What it did not touch is stored as it was,
+and what it did is bytes again when it is stored: objects are several times as large, and so a state that stayed in
+memory is the one that is loaded, whatever a `Fold` forgets in its snapshot.
 """
 
 from collections.abc import Collection, Sequence
@@ -64,9 +65,13 @@ class Cells(msgspec.Struct, frozen=True):
         return [[self._bytes(cell) for cell in columns[0]]]
 
     def stored(self, columns: Columns, rows: Sequence[int]) -> list[Any]:
-        """The bytes."""
-        cells = (map(column.__getitem__, rows) for column in columns)
-        return [[cell if cell.__class__ is bytes else self.packed(cell) for cell in column] for column in cells]
+        """The bytes, which the cells are again from then on: a function keeps them in memory until its next turn."""
+        (cells,) = columns
+        for row in rows:
+            cell = cells[row]
+            if cell.__class__ is not bytes:
+                cells[row] = self.packed(cell)
+        return [list(map(cells.__getitem__, rows))]
 
     def restored(self, columns: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
         """As they are."""

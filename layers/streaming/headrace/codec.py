@@ -4,24 +4,26 @@ A codec never fails: what cannot be decoded comes back as poison beside what cou
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Protocol
 
 import msgspec
-from arro3.core import DataType
 
-from headrace import json_object, logs
+from headrace import json_object, logs, schema
 from headrace.errors import PoisonError, SchemaError
+from headrace.json_spelling import JsonSpelling
+from headrace.readers import RecordReader
 from headrace.records import Record
-from headrace.schema import Field, Schema
+from headrace.rescued import Rescued, Unusable, child
+from headrace.schema import Schema
+from headrace.spelling import spelled
 
 Value = Any
 """An object with one attribute per field of the codec's schema."""
 
 RESCUED = "_rescued"
-"""The attribute and column that keeps what the schema has no place for, as a JSON object; None if nothing."""
+"""The attribute and column that keeps what the schema has no place for, as a JSON object by path; None if nothing."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -57,9 +59,9 @@ class Codec(Protocol):
 class JsonCodec:
     """One JSON object per record, validated against a schema.
 
-    What fits the schema takes one call into C. What does not is looked at field by field: unknown fields, and
-    optional fields of a wrong type, go to `_rescued`; an RFC 3339 text is accepted where a timestamp is declared;
-    a required field that is missing or wrong makes the record poison.
+    What fits the schema takes one call into C. What does not is looked at field by field, at any depth: unknown fields,
+    and optional values of a wrong type, go to `_rescued` under their path; rarer spellings are accepted (an RFC 3339
+    text where a timestamp is declared, …); a required field that is missing or wrong makes the record poison.
     """
 
     rescues = True
@@ -72,10 +74,10 @@ class JsonCodec:
             keep_unknown: put unknown fields into `_rescued`; False skips over them, for who only needs some fields.
         """
         self.schema = schema
-        self._keep_unknown = keep_unknown
-        strict = schema.struct_type(forbid_unknown_fields=keep_unknown)
-        self._rescuing = _rescuing(strict)
-        self._decode = msgspec.json.Decoder(strict).decode
+        self._reader = schema.reader(JsonSpelling(), forbid_unknown_fields=keep_unknown)
+        self._rescuing = rescuing(self._reader.type)
+        # Numbers for decimals must not become floats on the way.
+        self._decode = msgspec.json.Decoder(self._reader.type, dec_hook=spelled, float_hook=Decimal).decode
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         """See `Codec.decode`."""
@@ -97,38 +99,42 @@ class JsonCodec:
 
     def _decode_leniently(self, record: Record, decoded: Decoded) -> None:
         try:
-            value = self._rescue(json_object.parse(_payload(record.value)))
+            members = json_object.parse(payload_of(record.value), exact=True)
+            value = rescue(self._reader, self._rescuing, members)
         except PoisonError as poison:
             decoded.poison.append((record, poison))
         else:
             decoded.records.append(record)
             decoded.values.append(value)
 
-    def _rescue(self, fields: dict[str, Any]) -> Value:
-        rescued: dict[str, Any] = {}
-        values: dict[str, Any] = {}
-        for field in self.schema.fields:
-            if field.name in fields:
-                raw = fields.pop(field.name)
-                try:
-                    values[field.name] = _convert(raw, field)
-                except msgspec.ValidationError as error:
-                    if not field.optional:
-                        raise PoisonError("invalid_field", f"{field.name}: {error}") from None
-                    values[field.name] = None
-                    rescued[field.name] = raw
-            elif field.default is msgspec.NODEFAULT:
-                raise PoisonError("missing_field", field.name)
-        if self._keep_unknown:
-            rescued |= fields
-        return self._rescuing(**values, _rescued=_json_text(rescued) if rescued else None)
+
+def rescue(reader: RecordReader, rescuing_type: type[msgspec.Struct], members: dict[str, Any]) -> Value:
+    """What of a record can be used.
+
+    Raises:
+        PoisonError: `missing_field` or `invalid_field`, with the path.
+    """
+    if known := reader.known(members):
+        unknown = {child("", name): members[name] for name in members.keys() - known.keys()}
+        try:
+            return msgspec.convert(known | {RESCUED: _text_of(unknown)}, rescuing_type, dec_hook=spelled)
+        except msgspec.ValidationError:
+            pass  # more is wrong
+    rescued: Rescued = {}
+    try:
+        values = reader.members(members, "", rescued)
+    except Unusable as error:
+        if error.missing:
+            raise PoisonError("missing_field", error.path) from None
+        raise PoisonError("invalid_field", f"{error.path}: {error.problem}") from None
+    return rescuing_type(**values, _rescued=_text_of(rescued))
 
 
 class RawCodec:
     """The payload's bytes as they are, in one field `value`; a tombstone is a row without one."""
 
     rescues = False
-    schema = Schema("Raw", (Field("value", bytes | None, DataType.binary(), optional=True, default=None),))
+    schema = schema.parse('{"type":"record","name":"Raw","fields":[{"name":"value","type":["null","bytes"]}]}')
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         """See `Codec.decode`; nothing is poison."""
@@ -159,7 +165,7 @@ class LogCodec:
         decoded = Decoded([], [], [])
         for record in records:
             try:
-                event = logs.parse(_payload(record.value))
+                event = logs.parse(payload_of(record.value))
             except PoisonError as poison:
                 decoded.poison.append((record, poison))
                 continue
@@ -170,46 +176,27 @@ class LogCodec:
         return decoded
 
 
-def _rescuing(strict: type[msgspec.Struct]) -> type[msgspec.Struct]:
+def _text_of(rescued: Rescued) -> str | None:
+    return json_object.text(rescued) if rescued else None
+
+
+def rescuing(strict: type[msgspec.Struct]) -> type[msgspec.Struct]:
     """A struct like the decoder's with `_rescued` besides; the decoder's own values answer None for it."""
     strict._rescued = None  # type: ignore[attr-defined]  # noqa: SLF001 - a class attribute: no payload can set it
     return msgspec.defstruct(strict.__name__, [(RESCUED, str | None)], bases=(strict,), gc=False, kw_only=True)
 
 
-def _payload(value: bytes | None) -> bytes:
+def payload_of(value: bytes | None) -> bytes:
+    """The payload, unless there is none.
+
+    Raises:
+        PoisonError: `tombstone` or `empty`.
+    """
     if value is None:
         raise PoisonError("tombstone", "the record has no value")
     if not value.strip():
         raise PoisonError("empty", "nothing but white space")
     return value
-
-
-def _convert(raw: Any, field: Field) -> Any:
-    if isinstance(raw, str) and field.ticks_per_ms is not None:
-        raw = _epoch(msgspec.convert(raw, datetime), field.ticks_per_ms)
-    if type(raw) is int and DataType.is_floating(field.arrow_type):
-        raw = _float(raw)  # as the typed decoder does, whatever the integer's size
-    return msgspec.convert(raw, field.value_type)
-
-
-def _float(raw: int) -> float | int:
-    try:
-        return float(raw)
-    except OverflowError:
-        return raw
-
-
-def _epoch(moment: datetime, ticks_per_ms: int) -> int:
-    """Epoch milliseconds or microseconds, cut off to the past; a text without a zone is taken as UTC.
-
-    What is finer than a microsecond was rounded before.
-    """
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // timedelta(microseconds=1000 // ticks_per_ms)
-
-
-def _json_text(fields: dict[str, Any]) -> str:
-    return msgspec.json.encode(fields).decode()
 
 
 def _text(key: bytes | None) -> str | None:

@@ -8,11 +8,12 @@ has no attribute.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from headrace import aws
 from headrace.checkpoint import Checkpoint, CheckpointKey, OnCorrupt, OutboxEntry, raise_corrupt
 from headrace.errors import (
     CheckpointCorrupt,
@@ -24,13 +25,9 @@ from headrace.errors import (
 )
 
 if TYPE_CHECKING:
-    from botocore.config import Config
     from botocore.exceptions import ClientError
     from mypy_boto3_dynamodb import DynamoDBClient
 
-CONNECT_TIMEOUT_S = 2
-READ_TIMEOUT_S = 5
-CALL_ATTEMPTS = 3
 BATCH_KEYS = 100
 """BatchGetItem's limit."""
 BATCH_ATTEMPTS = 6
@@ -82,7 +79,7 @@ class DynamoDBCheckpointStore:
         self._table = table_name
         self._sleep = sleep
         with self._errors("open"):
-            self._client = client or _client()
+            self._client = client or cast("DynamoDBClient", aws.client("dynamodb"))
 
     def load(self, keys: Sequence[CheckpointKey]) -> Mapping[CheckpointKey, Checkpoint]:
         """See `CheckpointStore.load`.
@@ -169,59 +166,15 @@ class DynamoDBCheckpointStore:
             place = f"item pk={item.get('pk')} partition={item.get('partition')} of DynamoDB table {self._table!r}"
             raise CheckpointCorrupt(f"{place} is not a checkpoint: {type(error).__name__}: {error}", place) from error
 
-    @contextmanager
-    def _errors(self, action: str) -> Iterator[None]:
+    def _errors(self, action: str) -> AbstractContextManager[None]:
         """Raise botocore's errors as ours; a retriable one may have done what it was asked to do."""
-        from botocore import exceptions as aws
-        from botocore.parsers import ResponseParserError
-
-        what = f"cannot {action} DynamoDB table {self._table!r}"
-        try:
-            yield
-        except aws.ClientError as error:
-            raise _of_answer(error, what) from error
-        except (
-            aws.HTTPClientError,
-            aws.ConnectionError,
-            aws.IncompleteReadError,
-            aws.ChecksumError,
-            aws.CredentialRetrievalError,
-            aws.MetadataRetrievalError,
-            ResponseParserError,
-        ) as error:
-            raise InfrastructureError(f"{what}: {type(error).__name__}: {error}") from error
-        except aws.BotoCoreError as error:
-            raise ConfigurationError(f"{what}: {type(error).__name__}: {error}") from error
-
-
-def _client() -> "DynamoDBClient":
-    # botocore without boto3: the same client and credentials, 70-100 ms CPU less at a cold start.
-    from botocore.session import get_session
-
-    return cast("DynamoDBClient", get_session().create_client("dynamodb", config=client_config()))
-
-
-def client_config(attempts: int = CALL_ATTEMPTS) -> "Config":
-    """Timeouts and retries of a client: with three attempts a call ends within some 25 s."""
-    from botocore.config import Config
-
-    return Config(
-        connect_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=READ_TIMEOUT_S,
-        retries={"mode": "standard", "total_max_attempts": attempts},
-    )
+        return aws.errors(f"cannot {action} DynamoDB table {self._table!r}", _of_answer)
 
 
 def _of_answer(error: "ClientError", what: str) -> HeadraceError:
     """The error that an answer of DynamoDB means."""
-    code = error.response.get("Error", {}).get("Code", "unknown")
-    message = f"{what}: {code}: {error.response.get('Error', {}).get('Message', '')}"
-    if code == "ConditionalCheckFailedException":
-        return CommitConflict(message)
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in THROTTLES or status >= 500:  # noqa: PLR2004 - HTTP's "server error"
-        return InfrastructureError(message)
-    return ConfigurationError(message)
+    meant = aws.error_of_answer(error, what, THROTTLES)
+    return CommitConflict(str(meant)) if aws.code_of(error) == "ConditionalCheckFailedException" else meant
 
 
 def _absent() -> Mapping[str, Any]:

@@ -44,6 +44,8 @@ class RunningEarly:
         """Window to key to row."""
         self._watermarks_ms: Sequence[int] = ()
         """Of the batch that is being applied."""
+        self._given_out_ms = restored.watermark_ms
+        """The watermark up to which windows were given out."""
         self._index(restored.watermark_ms)
 
     def apply(self, batch: Batch) -> list[LateRecord]:
@@ -110,16 +112,20 @@ class RunningEarly:
     def _give_out(self, watermark_ms: int) -> None:
         """Windows that got over or closed up to this watermark."""
         closed: list[tuple[Window, int]] = []
+        if watermark_ms <= self._given_out_ms:
+            return
         for window in sorted(window for window in self._rows_of if window.end_ms <= watermark_ms):
             rows = self._rows_of[window].values()
-            if passed_slowly(self._watermarks_ms, window.end_ms, self._lateness_ms, watermark_ms):
-                self._give_out_early((window, row) for row in rows if self._revisions[row] == NOT_GIVEN_OUT)
+            gets_over = window.end_ms > self._given_out_ms
+            if gets_over and passed_slowly(self._watermarks_ms, window.end_ms, self._lateness_ms, watermark_ms):
+                self._give_out_early((window, row) for row in rows)
             if window.end_ms + self._lateness_ms <= watermark_ms:
                 closed += [(window, row) for row in rows]
                 del self._rows_of[window]
         if closed:
             self._table.final(self._closed(closed))
             self.state.release([row for _, row in closed])
+        self._given_out_ms = watermark_ms
 
     def _give_out_early(self, changed: Iterable[tuple[Window, int]]) -> None:
         given_out = list(changed)

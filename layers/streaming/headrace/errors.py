@@ -2,7 +2,8 @@
 
 HeadraceError
 ├── ConfigurationError          what the operator wrote is wrong; names the setting and its value
-│   └── SchemaError             an .avsc file that cannot drive a decoder and a table
+│   ├── SchemaError             an .avsc file that cannot drive a decoder and a table
+│   └── CatalogConflict         a table of the catalog is another one than the lake's, or is refused
 ├── EventError                  the Lambda event is not a Kafka event
 │   └── FirehoseEventError      it is Firehose's event about an MSK source, another shape altogether
 ├── PoisonError                 one record can never be processed: it becomes a dead letter
@@ -16,7 +17,8 @@ HeadraceError
 │   ├── FingerprintChanged      the operators changed under a snapshot made by other ones
 │   ├── CheckpointCorrupt       a stored checkpoint, snapshot or manifest is not what was written
 │   └── ClockSkew               a commit lies in the future of whoever measures idleness
-└── PartitionsFailed            some partitions of a batch failed: the whole batch must come again
+├── PartitionsFailed            some partitions of a batch failed: the whole batch must come again
+└── TablesFailed                some tables of the catalog could not be brought up to date
 """
 
 from collections.abc import Mapping
@@ -35,6 +37,10 @@ class ConfigurationError(HeadraceError):
 
 class SchemaError(ConfigurationError):
     """An Avro schema file that cannot drive a decoder and a table."""
+
+
+class CatalogConflict(ConfigurationError):
+    """A table of the catalog belongs to somebody else, or cannot be made what the lake's table is."""
 
 
 class EventError(HeadraceError):
@@ -135,3 +141,14 @@ class PartitionsFailed(HeadraceError):
         self.retriable = all(getattr(error, "retriable", False) for error in self.failures.values())
         parts = "; ".join(f"{name}: {type(e).__name__}: {e}" for name, e in self.failures.items())
         super().__init__(f"{len(self.failures)} partition(s) failed: {parts}")
+
+
+class TablesFailed(HeadraceError):
+    """Some tables of the catalog could not be brought up to date; raised after the others were."""
+
+    def __init__(self, failures: Mapping[str, Exception]) -> None:
+        self.failures = dict(failures)
+        """Table of the lake to what went wrong with it."""
+        self.retriable = all(getattr(error, "retriable", False) for error in self.failures.values())
+        parts = "; ".join(f"{name}: {type(e).__name__}: {e}" for name, e in self.failures.items())
+        super().__init__(f"{len(self.failures)} table(s) failed: {parts}")

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from headrace.errors import EventError, FirehoseEventError
-from headrace.records import Record, TopicPartition
+from headrace.records import JsonRecord, Record, TopicPartition
 
 EVENT_SOURCES = ("aws:kafka", "SelfManagedKafka", "aws:SelfManagedKafka")
 """Values of `eventSource`: MSK's, self-managed Kafka's, and the latter as some of AWS's own samples write it."""
@@ -25,7 +25,12 @@ class _Envelope(msgspec.Struct, rename="camel", gc=False):
     records: dict[str, list[Record]]
 
 
-_decode_json = msgspec.json.Decoder(_Envelope).decode
+class _JsonEnvelope(msgspec.Struct, rename="camel", gc=False):
+    event_source: str
+    records: dict[str, list[JsonRecord]]
+
+
+_decode_json = msgspec.json.Decoder(_JsonEnvelope).decode
 
 
 def decode(event: Mapping[str, Any] | bytes) -> dict[TopicPartition, list[Record]]:
@@ -52,7 +57,7 @@ def decode(event: Mapping[str, Any] | bytes) -> dict[TopicPartition, list[Record
     return partitions
 
 
-def _envelope(event: Mapping[str, Any] | bytes) -> _Envelope:
+def _envelope(event: Mapping[str, Any] | bytes) -> _Envelope | _JsonEnvelope:
     try:
         return _decode_json(event) if isinstance(event, bytes) else msgspec.convert(event, _Envelope)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:

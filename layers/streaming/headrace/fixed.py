@@ -8,8 +8,11 @@ row merges its panes when it closes. A pane of tumbling or calendar windows is t
                    |-------|
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Sequence
 from itertools import compress
+from math import inf
+from operator import attrgetter
 from typing import Any
 
 from headrace.lake import Rows
@@ -20,6 +23,8 @@ from headrace.windows import CalendarWindows, FixedWindows, HoppingWindows, Wind
 
 PaneKey = tuple[Any, ...]
 """Start of the pane, then the fields of the key."""
+
+_end_ms = attrgetter("end_ms")
 
 
 class RunningFixed:
@@ -42,8 +47,10 @@ class RunningFixed:
         self._rows_of: dict[PaneKey, int] = {}
         self._rows_in: dict[int, list[int]] = {}
         """Start of the pane to its rows."""
-        self._windows: dict[int, list[Window]] = {}
+        self._windows: dict[int, Sequence[Window]] = {}
         """Start of the pane to the windows that it is part of, the earliest first."""
+        self._due_ms: float = inf
+        """The watermark that closes the next window."""
         self._index()
 
     def apply(self, batch: Batch) -> list[LateRecord]:
@@ -74,6 +81,7 @@ class RunningFixed:
         for pane_ms in self._rows_in:
             self._windows[pane_ms] = self._containing(pane_ms)
         self._forget_closed(self._given_out_ms)
+        self._due_ms = self._next_due_ms(self._windows)
 
     def _take(self, batch: Batch, keys: list[PaneKey]) -> None:
         """Records of windows that are all open."""
@@ -93,8 +101,10 @@ class RunningFixed:
         rows_in = self._rows_in
         for key, row in zip(keys, rows, strict=True):
             rows_in.setdefault(key[0], []).append(row)
-        for pane_ms in rows_in.keys() - self._windows.keys():
+        new = rows_in.keys() - self._windows.keys()
+        for pane_ms in new:
             self._windows[pane_ms] = self._containing(pane_ms)
+        self._due_ms = min(self._due_ms, self._next_due_ms(new))
 
     def _apply_one_by_one(self, batch: Batch, keys: list[PaneKey]) -> list[LateRecord]:
         """Find the records that missed windows; whoever missed only some of them comes after these were given out."""
@@ -102,7 +112,7 @@ class RunningFixed:
         taken: list[int] = []
         for index, (key, watermark_ms) in enumerate(zip(keys, batch.watermarks_ms, strict=False)):
             windows = self._windows.get(key[0]) or self._containing(key[0])
-            missed = [window for window in windows if window.end_ms + self._lateness_ms <= watermark_ms]
+            missed = windows[: self._closed_by(watermark_ms, windows)]
             if missed:
                 late_records.append(late(self._table.name, batch, index, missed, self._lateness_ms))
             if len(missed) == len(windows):  # all of them, or none because there is none
@@ -118,17 +128,30 @@ class RunningFixed:
     def _take_some(self, batch: Batch, keys: list[PaneKey], indices: list[int]) -> None:
         self._take(batch.only(indices), [keys[index] for index in indices])
 
+    def _closed_by(self, watermark_ms: int, windows: Sequence[Window]) -> int:
+        """How many of a pane's windows are closed at this watermark: the first ones."""
+        return bisect_right(windows, watermark_ms - self._lateness_ms, key=_end_ms)
+
+    def _next_due_ms(self, panes_ms: Collection[int]) -> float:
+        """The watermark that closes the first window that these panes wait for."""
+        of_panes = [self._windows[pane_ms] for pane_ms in panes_ms]
+        ends_ms = [windows[self._closed_by(self._given_out_ms, windows)].end_ms for windows in of_panes]
+        return min(ends_ms) + self._lateness_ms if ends_ms else inf
+
     def _give_out(self, watermark_ms: int) -> None:
         """Rows of all windows that close up to this watermark."""
         due: dict[Window, list[int]] = {}
-        for pane_ms in sorted(self._rows_in):
-            for window in self._windows[pane_ms]:
-                if self._given_out_ms < window.end_ms + self._lateness_ms <= watermark_ms:
+        if watermark_ms >= self._due_ms:
+            for pane_ms in sorted(self._rows_in):
+                windows = self._windows[pane_ms]
+                first, end = (self._closed_by(limit_ms, windows) for limit_ms in (self._given_out_ms, watermark_ms))
+                for window in windows[first:end]:
                     due.setdefault(window, []).extend(self._rows_in[pane_ms])
+        self._given_out_ms = max(self._given_out_ms, watermark_ms)
         if due:
             self._table.final(self._closed(due))
-        self._forget_closed(watermark_ms)
-        self._given_out_ms = max(self._given_out_ms, watermark_ms)
+            self._forget_closed(watermark_ms)
+            self._due_ms = self._next_due_ms(self._windows)
 
     def _closed(self, due: dict[Window, list[int]]) -> Closed:
         windows: list[Window] = []

@@ -1,5 +1,6 @@
 """One JSON object of unknown fields, its nesting bounded."""
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -9,15 +10,27 @@ from headrace.errors import PoisonError
 # Ours, because the interpreter's own limit depends on the caller's stack, and a record's fate must not.
 MAX_NESTING = 64
 
+_EXACT = msgspec.json.Decoder(float_hook=Decimal)
+_EXACT_TEXT = msgspec.json.Encoder(decimal_format="number")
 
-def parse(text: bytes) -> dict[str, Any]:
+
+def text(members: Any) -> str:
+    """JSON of what `parse` found; numbers with a point as they were."""
+    return _EXACT_TEXT.encode(members).decode()
+
+
+def parse(payload: bytes, *, exact: bool = False) -> dict[str, Any]:
     """The object's members.
+
+    Args:
+        payload: the JSON text.
+        exact: whether numbers with a point or an exponent become decimals, of any size, instead of floats.
 
     Raises:
         PoisonError: `not_utf8`, `invalid_json` (also when nested deeper than `MAX_NESTING`), `not_an_object`.
     """
     try:
-        members = msgspec.json.decode(text)
+        members = _EXACT.decode(payload) if exact else msgspec.json.decode(payload)
     except UnicodeDecodeError as error:
         raise PoisonError("not_utf8", str(error)) from None
     except msgspec.MsgspecError as error:
@@ -26,7 +39,7 @@ def parse(text: bytes) -> dict[str, Any]:
         raise _too_nested() from None
     if not isinstance(members, dict):
         raise PoisonError("not_an_object", f"a JSON {type(members).__name__}")
-    if text.count(b"{") + text.count(b"[") > MAX_NESTING and _nesting(members) > MAX_NESTING:
+    if payload.count(b"{") + payload.count(b"[") > MAX_NESTING and _nesting(members) > MAX_NESTING:
         raise _too_nested()
     return members
 

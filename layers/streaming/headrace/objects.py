@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from obstore.exceptions import (
     AlreadyExistsError,
@@ -39,6 +39,25 @@ MAX_MESSAGE_CHARS = 400
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Below(NamedTuple):
+    """What is directly in a folder."""
+
+    folders: list[str]
+    """Their names, sorted."""
+    has_files: bool
+
+
+class End(NamedTuple):
+    """The last bytes of an object."""
+
+    key: str
+    written_ms: int
+    """When it was last written; S3 cuts it to whole seconds."""
+    data: bytes
+    size: int
+    """Of the whole object."""
 
 
 class ObjectStoreOutbox:
@@ -120,10 +139,16 @@ class ObjectStoreOutbox:
             # A folder is listed in any order; S3 and memory are sorted, and may be too long to hold.
             yield from sorted(found) if self._folder else found
 
-    def folders(self, prefix: str) -> list[str]:
-        """The folders directly below the folder `prefix`, each with its whole path; one request per thousand."""
+    def below(self, prefix: str) -> Below:
+        """What is directly in the folder: one request for each thousand entries, however much is below them."""
         with self._errors("list", prefix):
-            return sorted(self._store.list_with_delimiter(prefix.rstrip("/") or None)["common_prefixes"])
+            found = self._store.list_with_delimiter(prefix.rstrip("/") or None)
+        folders = sorted(path.rstrip("/").rpartition("/")[2] for path in found["common_prefixes"])
+        return Below(folders, bool(found["objects"]))
+
+    def newest_ends(self, prefixes: Sequence[str], length: int) -> list[End]:
+        """The last bytes of the object last written in each folder, a few at a time; empty ones are left out."""
+        return [end for end in self._each(lambda prefix: self._newest_end(prefix, length), prefixes) if end]
 
     def delete(self, keys: Sequence[str]) -> None:
         """See `ObjectCatalog.delete`."""
@@ -134,6 +159,18 @@ class ObjectStoreOutbox:
             for key in keys:
                 with suppress(FileNotFoundError):
                     self._store.delete(key)
+
+    def _newest_end(self, prefix: str, length: int) -> End | None:
+        with self._errors("list", prefix):
+            metas = (meta for page in self._store.list(prefix.rstrip("/"), chunk_size=LIST_PAGE) for meta in page)
+            newest = max(metas, key=lambda meta: (meta["last_modified"], meta["path"]), default=None)
+        if newest is None:
+            return None
+        written_ms = int(newest["last_modified"].timestamp() * 1000)
+        try:
+            return End(newest["path"], written_ms, *self.read_end(newest["path"], length))
+        except ObjectMissing:
+            return None  # expired a moment ago
 
     def _holds(self, key: str, data: bytes) -> bool:
         try:

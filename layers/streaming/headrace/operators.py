@@ -7,12 +7,12 @@ after the batch. A window closes when `watermark >= end + allowed lateness`; it 
 
 from collections.abc import Sequence
 from operator import attrgetter, sub
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 from arro3.core import DataType, Field
 
-from headrace import lake
+from headrace import columns, lake
 from headrace.codec import RESCUED, Codec, Value
 from headrace.errors import ConfigurationError
 from headrace.lake import LakeTable, Rows
@@ -167,6 +167,9 @@ class Operator(Protocol):
 class Land(msgspec.Struct, frozen=True):
     """Every record a row: the codec's fields, what was rescued, and where it came from."""
 
+    bucket: Literal["hour", "day"] = "hour"
+    """How much event time a file's rows are of."""
+
     def build(self, codec: Codec, place: TopicPartition, lateness_ms: int, restored: Restored) -> Running:
         """See `Operator.build`; landing keeps no state.
 
@@ -175,18 +178,24 @@ class Land(msgspec.Struct, frozen=True):
         """
         if place.topic in lake.OWN_TABLES:
             raise ConfigurationError(f"topic {place.topic!r} cannot be landed: a table of its name has another use")
-        return _RunningLand(codec, place.topic)
+        return _RunningLand(codec, place.topic, lake.HOURS[self.bucket])
 
 
 class _RunningLand:
     state = None
 
-    def __init__(self, codec: Codec, topic: str) -> None:
+    def __init__(self, codec: Codec, topic: str, bucket_hours: int) -> None:
         self._schema = codec.schema
         rescued = (Field(RESCUED, DataType.string(), nullable=True),) if codec.rescues else ()
         self._declared = (*codec.schema.arrow_fields(), *rescued)
-        fields = (field.with_type(lake.in_micros(field.type)) for field in self._declared)
-        self._table = LakeTable(topic, (*fields, *lake.RECORD_FIELDS), complete=True)
+        fields = (field.with_type(columns.in_micros(field.type)) for field in self._declared)
+        self._table = LakeTable(
+            topic,
+            (*fields, *lake.RECORD_FIELDS),
+            complete=True,
+            aliases=codec.schema.aliases,
+            bucket_hours=bucket_hours,
+        )
         self._batch: Batch | None = None
 
     def apply(self, batch: Batch) -> list[LateRecord]:
@@ -197,11 +206,11 @@ class _RunningLand:
         batch, self._batch = self._batch, None
         if batch is None or not batch.records:
             return []
-        columns = [
-            lake.column(batch.column(field.name), field.type).cast(lake.in_micros(field.type))
-            for field in self._declared
+        landed = [
+            columns.as_type(lake.column(batch.column(field.name), field.type, nullable=field.nullable), column.type)
+            for field, column in zip(self._declared, self._table.fields, strict=False)
         ]
-        return [Rows(self._table, batch.times_ms, [*columns, *lake.record_columns(batch.records)])]
+        return [Rows(self._table, batch.times_ms, [*landed, *lake.record_columns(batch.records)])]
 
     def open_until_ms(self) -> int | None:
         return None

@@ -125,7 +125,7 @@ class Pipeline:
         failures: dict[str, Exception] = {}
         for place, records in partitions.items():
             try:
-                totals += self._turn(keys[place], records, loaded(keys[place]))
+                totals += self._turns(keys[place], records, loaded(keys[place]))
             except Exception as error:  # noqa: BLE001 - one partition must not stop the others; raised below
                 failures[str(place)] = error
         if failures:
@@ -176,23 +176,35 @@ class Pipeline:
             return Counter()
         return self._commit_and_publish(checkpoint, logic, (), Counter(ticks=1))
 
-    def _turn(self, key: CheckpointKey, records: Sequence[Record], loaded: Checkpoint | None) -> Totals:
+    def _turns(self, key: CheckpointKey, records: Sequence[Record], loaded: Checkpoint | None) -> Totals:
+        """One turn; more, each from 1 on, if the records are of more buckets than one commit may write."""
+        totals, rest = self._turn(key, records, loaded)
+        while rest:
+            done, rest = self._turn(key, rest, self._checkpoints.load([key]).get(key))
+            totals += done
+        return totals
+
+    def _turn(
+        self, key: CheckpointKey, records: Sequence[Record], loaded: Checkpoint | None
+    ) -> tuple[Totals, Sequence[Record]]:
+        """What was done, and the records that are left for another turn."""
         checkpoint = loaded or _origin(key, records[0].offset)
         for conflicts in range(COMMIT_ATTEMPTS):
             checkpoint = self.recover(checkpoint)  # 2
             fresh = _fresh(records, checkpoint)  # 3
             if not fresh:
-                return Counter(skipped=len(records), conflicts=conflicts)
+                return Counter(skipped=len(records), conflicts=conflicts), ()
             try:
                 logic = self._logic(checkpoint)  # 4
-                logic.apply(fresh)
-                facts = self._facts(checkpoint, fresh, logic)
-                done = self._commit_and_publish(checkpoint, logic, fresh, facts)  # 5, 6, 7
+                taken = fresh[: logic.apply(fresh)]
+                facts = self._facts(checkpoint, taken, logic)
+                done = self._commit_and_publish(checkpoint, logic, taken, facts)  # 5, 6, 7
             except (CommitConflict, ObjectMissing) as error:
                 checkpoint = self._overtaken(checkpoint, error)
             else:
-                return done + Counter(skipped=len(records) - len(fresh), conflicts=conflicts)  # 8
-        return self._lost(records, checkpoint)
+                done += Counter(skipped=len(records) - len(fresh), conflicts=conflicts)
+                return done, fresh[len(taken) :]  # 8
+        return self._lost(records, checkpoint), ()
 
     def _overtaken(self, seen: Checkpoint, error: Exception) -> Checkpoint:
         """The checkpoint that overtook this one: a newer version, or the same one published.

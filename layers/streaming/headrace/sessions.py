@@ -3,6 +3,7 @@
 A session's end is its last event plus the gap. An event that touches two open sessions of its key merges them.
 """
 
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -43,7 +44,7 @@ class RunningSessions:
         self._row_of: dict[Key, int] = {}
         """The open session of a key …"""
         self._rows_of: dict[Key, list[int]] = {}
-        """… or its open sessions, where it has several."""
+        """… or its open sessions by time, where it has several: there can be thousands."""
         self._due: dict[int, list[int]] = {}
         """Slot of time to the sessions whose last event was in it when they were last looked at."""
         self._started: dict[int, Key] = {}
@@ -63,18 +64,13 @@ class RunningSessions:
         surely_open_ms = batch.watermarks_ms[-1] - self._closes_after_ms
         for key, time_ms in zip(self._keys(batch), batch.times_ms, strict=True):
             row = row_of.get(key)
-            if row is not None:
-                last_ms = lasts_ms[row]
-                if last_ms > surely_open_ms:
+            if row is not None and (last_ms := lasts_ms[row]) > surely_open_ms:
+                if starts_ms[row] <= time_ms <= last_ms + gap_ms:
                     if time_ms > last_ms:
-                        if time_ms <= last_ms + gap_ms:
-                            lasts_ms[row] = time_ms
-                            rows.append(row)
-                            continue
-                    elif time_ms >= starts_ms[row]:
-                        rows.append(row)
-                        continue
-            elif time_ms > surely_open_ms and key not in several:
+                        lasts_ms[row] = time_ms
+                    rows.append(row)
+                    continue
+            elif row is None and time_ms > surely_open_ms and key not in several:
                 row = free.pop()
                 starts_ms[row] = lasts_ms[row] = time_ms
                 started[row] = kept = _copied(key)
@@ -128,8 +124,9 @@ class RunningSessions:
         row_of = self._row_of
         for key, row in [(key, row) for key, row in zip(keys, rows, strict=True) if row_of[key] != row]:
             self._rows_of.setdefault(key, [row_of[key]]).append(row)
-        for key in self._rows_of:
+        for key, of_key in self._rows_of.items():
             del self._row_of[key]
+            of_key.sort(key=self._starts_ms.__getitem__)
 
     def _keys(self, batch: Batch) -> Sequence[Key]:
         columns = [batch.column(name) for name in self._key]
@@ -161,33 +158,34 @@ class RunningSessions:
         return Window(time_ms, time_ms + self._gap_ms)
 
     def _open(self, key: Key, watermark_ms: int) -> list[int]:
-        """The key's sessions that the watermark has not closed; they lie more than a gap apart."""
+        """The key's sessions that the watermark has not closed, by time; they lie more than a gap apart."""
         row = self._row_of.get(key)
-        rows = self._rows_of.get(key, ()) if row is None else (row,)
-        return [row for row in rows if self._lasts_ms[row] + self._closes_after_ms > watermark_ms]
+        rows = self._rows_of.get(key, []) if row is None else [row]
+        del rows[: bisect_right(rows, watermark_ms - self._closes_after_ms, key=self._lasts_ms.__getitem__)]
+        return rows
 
     def _touched(self, open_rows: list[int], time_ms: int) -> list[int]:
         """Those that the event is in reach of: two at most, one on each side, the earlier one first."""
-        starts_ms, lasts_ms, gap_ms = self._starts_ms, self._lasts_ms, self._gap_ms
-        touched = [row for row in open_rows if starts_ms[row] - gap_ms <= time_ms <= lasts_ms[row] + gap_ms]
-        return sorted(touched, key=starts_ms.__getitem__)
+        first = bisect_left(open_rows, time_ms - self._gap_ms, key=self._lasts_ms.__getitem__)
+        return [row for row in open_rows[first : first + 2] if self._starts_ms[row] - self._gap_ms <= time_ms]
 
     def _row_for(
         self, key: Key, open_rows: list[int], touched: list[int], time_ms: int, watermark_ms: int
     ) -> int | None:
         """The session that the event belongs to, made, extended or merged for it; None if it is late."""
+        starts_ms = self._starts_ms
         if touched:
             row, *later = touched
             for other in later:
+                del open_rows[bisect_left(open_rows, starts_ms[other], key=starts_ms.__getitem__)]
                 self._merge(row, other)
-                open_rows.remove(other)
-            self._starts_ms[row] = min(self._starts_ms[row], time_ms)
+            starts_ms[row] = min(starts_ms[row], time_ms)
             self._lasts_ms[row] = max(self._lasts_ms[row], time_ms)
         elif time_ms + self._closes_after_ms <= watermark_ms:
             row = None
         else:
             row = self._start(key, time_ms)
-            open_rows.append(row)
+            insort(open_rows, row, key=starts_ms.__getitem__)
         self._note(key, open_rows)
         return row
 
@@ -244,11 +242,15 @@ class RunningSessions:
     def _forget(self, rows: list[int]) -> None:
         columns = [[column[row] for row in rows] for column in self.state.columns[: len(self._key)]]
         keys: Sequence[Key] = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True)) or [()] * len(rows)
+        several: set[Key] = set()
         for key, row in zip(keys, rows, strict=True):
             if self._row_of.get(key) == row:
                 del self._row_of[key]
-            elif row in (several := self._rows_of.get(key, ())):
-                self._note(key, [other for other in several if other != row])
+            elif key in self._rows_of:
+                several.add(key)
+        closed = set(rows) if several else ()
+        for key in several:
+            self._note(key, [row for row in self._rows_of[key] if row not in closed])
         self.state.release(rows)
 
 

@@ -20,11 +20,15 @@ MAX_DURATION_MS = 366 * 24 * 3_600_000
 MAX_ROW_DIGITS = 12
 MAX_HOURS = 366 * 24
 
-CODEC_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=(raw|log|json:\w[\w.-]*\.avsc)", re.ASCII)
+_AVSC = r"\w[\w.-]*\.avsc"
+CODEC_OF_TOPIC = re.compile(rf"([A-Za-z0-9._-]{{1,249}})=(raw|log|json:{_AVSC}|avro:{_AVSC}(?::{_AVSC})?)", re.ASCII)
 GAPS_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=(allow|forbid)")
+BUCKET_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=(hour|day)")
+EVENT_TIME_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=([A-Za-z_][A-Za-z0-9_]{0,254})")
 HOST_AND_PORT = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}"
 
 GapPolicy = Literal["allow", "forbid"]
+Bucket = Literal["hour", "day"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,8 +56,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     warm_rows: int | None = None
     """HEADRACE_WARM_ROWS: how many rows of open windows, of all partitions together, a function may keep in memory
     from batch to batch (0: none); None: what fits into half of its memory."""
+    raw_events: Literal["true", "false"] = "false"
+    """HEADRACE_RAW_EVENTS: `true` has the Lambda runtime pass events on as bytes, without parsing them first."""
+    catalog: str = ""
+    """HEADRACE_CATALOG: the database of the Glue catalog in which the lake's tables are registered."""
     landing_codecs: Mapping[str, str] = msgspec.field(default_factory=dict)
-    """HEADRACE_LANDING_CODECS: topic to `json:FILE.avsc`, `log` or `raw`; others land as raw bytes."""
+    """HEADRACE_LANDING_CODECS: topic to `json:FILE.avsc`, `avro:FILE.avsc` (bare records; `avro:FILE.avsc:WRITER.avsc`
+    if the producers' schema is another one), `log` or `raw`; others land as raw bytes."""
+    landing_buckets: Bucket | Mapping[str, Bucket] = "hour"
+    """HEADRACE_LANDING_BUCKETS: how much event time a landed file's rows are of, for all topics or by topic; topics
+    that are not named have files by the hour."""
+    landing_event_times: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """HEADRACE_LANDING_EVENT_TIMES: topic to the timestamp field that says when its events happened, or to
+    `_timestamp_ms` for Kafka's; of other topics it is the first timestamp field. Kafka's stands in for null."""
     idle_timeout_ms: int = 300_000
     """HEADRACE_IDLE_TIMEOUT_MS: the silence after which the sweeper closes a partition's windows."""
     drain: Literal["true", "false"] = "false"
@@ -147,8 +162,9 @@ def _by_topic(pattern: re.Pattern[str]) -> Callable[[str], Mapping[str, str]]:
     return parse
 
 
-def _gaps(text: str) -> str | Mapping[str, str]:
-    return text if text in {"allow", "forbid"} else _by_topic(GAPS_OF_TOPIC)(text)
+def _for_all_or_by_topic(for_all: set[str], pattern: re.Pattern[str]) -> Callable[[str], str | Mapping[str, str]]:
+    by_topic = _by_topic(pattern)
+    return lambda text: text if text in for_all else by_topic(text)
 
 
 _FIELDS: Mapping[str, tuple[Callable[[str], object], str]] = {
@@ -166,12 +182,22 @@ _FIELDS: Mapping[str, tuple[Callable[[str], object], str]] = {
     "allowed_lateness_ms": _duration_ms(0),
     "max_skew_ms": _duration_ms(0),
     "session_gap_ms": _duration_ms(1),
-    "gaps": (_gaps, "allow, forbid or TOPIC=forbid,TOPIC=allow,… with each topic once"),
+    "gaps": (
+        _for_all_or_by_topic({"allow", "forbid"}, GAPS_OF_TOPIC),
+        "allow, forbid or TOPIC=forbid,TOPIC=allow,… with each topic once",
+    ),
     "warm_rows": (_rows, "a whole number of rows"),
+    "raw_events": (_matching("true|false"), "true or false"),
+    "catalog": (_matching(r"[a-z0-9_]{1,255}"), "1 to 255 small letters, digits or '_'"),
     "landing_codecs": (
         _by_topic(CODEC_OF_TOPIC),
-        "TOPIC=CODEC,… with each topic once and the codecs json:FILE.avsc, log, raw",
+        "TOPIC=CODEC,… with each topic once and the codecs json:FILE.avsc, avro:FILE.avsc[:WRITER.avsc], log, raw",
     ),
+    "landing_buckets": (
+        _for_all_or_by_topic({"hour", "day"}, BUCKET_OF_TOPIC),
+        "hour, day or TOPIC=day,TOPIC=hour,… with each topic once",
+    ),
+    "landing_event_times": (_by_topic(EVENT_TIME_OF_TOPIC), "TOPIC=FIELD,… with each topic once"),
     "idle_timeout_ms": _duration_ms(1),
     "drain": (_matching("true|false"), "true or false"),
     "bootstrap_servers": (_matching(rf"{HOST_AND_PORT}(,{HOST_AND_PORT})*"), "HOST:PORT[,HOST:PORT…]"),

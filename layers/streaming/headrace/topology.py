@@ -8,52 +8,20 @@ Pure: no I/O, no clock, no environment.
 
 import hashlib
 from collections.abc import Sequence
-from operator import attrgetter, sub
 from typing import Any, NamedTuple
 
 import msgspec
-from arro3.core import Array, DataType, Field
 
-from headrace import lake, watermark
-from headrace.codec import Codec, Decoded, Value
-from headrace.errors import CheckpointCorrupt, ConfigurationError, PoisonError
-from headrace.lake import LakeTable, Rows
-from headrace.operators import Batch, LateRecord, Operator, Restored, Running, Texts
+from headrace import buckets, lake, watermark
+from headrace.codec import Codec
+from headrace.errors import CheckpointCorrupt, ConfigurationError
+from headrace.event_clock import EventClock
+from headrace.operators import Batch, Land, Operator, Restored, Running, Texts
+from headrace.own_tables import dead_letter_rows, late_rows
 from headrace.records import Record, TopicPartition
 from headrace.state import OpenRows, Part
 
-_timestamp_ms = attrgetter("timestamp_ms")
-_VALUE = Field("value", DataType.binary(), nullable=True)
 _ANYWHERE = TopicPartition("-", 0)
-DEAD_LETTERS = LakeTable(
-    lake.DEAD_LETTERS,
-    (
-        Field("reason", DataType.string(), nullable=False),
-        Field("detail", DataType.string(), nullable=False),
-        _VALUE,
-        *lake.RECORD_FIELDS,
-    ),
-    complete=True,
-)
-"""Records that can never be processed, with everything that was sent."""
-LATE = LakeTable(
-    lake.LATE,
-    (
-        Field("operator", DataType.string(), nullable=False),
-        Field("event_time", lake.TIMESTAMP, nullable=False),
-        Field("window_start", lake.TIMESTAMP, nullable=False),
-        Field("window_end", lake.TIMESTAMP, nullable=False),
-        Field("windows", DataType.int32(), nullable=False),
-        Field("watermark", lake.TIMESTAMP, nullable=False),
-        Field("late_by_ms", DataType.int64(), nullable=False),
-        _VALUE,
-        *lake.RECORD_FIELDS,
-    ),
-    complete=True,
-)
-"""Records that missed windows, which had closed before them: once per operator, from the start of the first missed
-window to the end of the last. `windows` is how many they were, `late_by_ms` how far the watermark had gone beyond the
-closing of the last one. A hopping or sliding window that was still open has counted the record all the same."""
 
 
 class Topology(msgspec.Struct, frozen=True):
@@ -71,6 +39,9 @@ class Topology(msgspec.Struct, frozen=True):
     """How far an event time may be ahead of Kafka's timestamp. Beyond it the record is a dead letter, so that one
     bad clock does not close everybody's windows; on a CreateTime topic this compares the producer with itself."""
 
+    max_buckets: int = buckets.MAX_BUCKETS
+    """How many buckets of event time one turn takes records of; it decides about commits, never about rows."""
+
     def __post_init__(self) -> None:
         """Refuse what could not work on any partition, when the function's module is imported.
 
@@ -81,7 +52,9 @@ class Topology(msgspec.Struct, frozen=True):
         for what in ("out_of_orderness_ms", "allowed_lateness_ms", "max_skew_ms"):
             if getattr(self, what) < 0:
                 raise ConfigurationError(f"a topology's {what} must not be negative, not {getattr(self, what)}")
-        tables = [*lake.OWN_TABLES, *(getattr(operator, "table", operator) for operator in self.operators)]
+        tables: list[Any] = [*lake.OWN_TABLES]
+        for operator in self.operators:
+            tables += getattr(operator, "tables", (operator,))
         if twice := [table for number, table in enumerate(tables) if table in tables[:number]]:
             raise ConfigurationError(f"table {twice[0]!r} has another use in the same topology")
         self.build(_ANYWHERE, None)
@@ -126,7 +99,7 @@ class Logic:
         """What it was built from."""
         self.fingerprint = topology.fingerprint()
         """Of the topology."""
-        self._clock = _EventClock(topology)
+        self._clock = EventClock(topology.codec.schema, topology.event_time, topology.max_skew_ms)
         self._texts = Texts()
         self._watermark_ms = watermark.BEFORE_ALL_MS if watermark_ms is None else watermark_ms
         self._place = place
@@ -148,19 +121,35 @@ class Logic:
         """How much is open: rows of state, which memory grows with."""
         return sum(map(len, self._states()))
 
-    def apply(self, records: Sequence[Record]) -> None:
-        """Take the records in, in offset order."""
+    def apply(self, records: Sequence[Record]) -> int:
+        """Take records in, in offset order, up to the first one of a bucket too many; how many those were.
+
+        Where a batch is cut changes nothing, so a cut bounds what one commit writes without coarser files.
+        """
         decoded = self.topology.codec.decode(records)
-        times_ms = self._clock.times_ms(decoded)
-        watermarks_ms = watermark.before_each(times_ms, self._watermark_ms, self.topology.out_of_orderness_ms)
+        times_ms = buckets.cut(
+            decoded,
+            self._clock.times_ms(decoded),
+            limit=self.topology.max_buckets,
+            bucket_hours=_bucket_hours(self.topology.operators),
+        )
+        watermarks_ms = self._watermarks_ms(times_ms)
         batch = Batch(decoded.records, decoded.values, times_ms, watermarks_ms, self._texts)
         late = [record for running in self._running for record in running.apply(batch)]
         self.applied, self.dead, self.late = len(batch.records), len(decoded.poison), len(late)
         self._advance(watermarks_ms[-1])
         if decoded.poison:
-            self.rows.append(_dead_letter_rows(decoded.poison))
+            self.rows.append(dead_letter_rows(decoded.poison))
         if late:
-            self.rows.append(_late_rows(late))
+            self.rows.append(late_rows(late))
+        return len(batch.records) + len(decoded.poison)
+
+    def _watermarks_ms(self, times_ms: list[int]) -> list[int]:
+        """The watermark before each record and after all; where nothing looks at the others, only the last."""
+        delay_ms = self.topology.out_of_orderness_ms
+        if self._states():
+            return watermark.before_each(times_ms, self._watermark_ms, delay_ms)
+        return watermark.before_each([max(times_ms)] if times_ms else [], self._watermark_ms, delay_ms)[-1:]
 
     def tick(self) -> bool:
         """Close every open window by moving the watermark; whether there was one."""
@@ -222,7 +211,7 @@ class Logic:
                 self._running[place] = self._built(self.topology.operators[place], [running.state.compact()])
 
     def _next_turn(self) -> None:
-        self.rows: list[Rows] = []
+        self.rows: list[lake.Rows] = []
         """What became final, or was given out early."""
         self.applied = 0
         """Records that went through the operators."""
@@ -242,72 +231,6 @@ class Logic:
             self.rows += running.close(watermark_ms)
 
 
-class _EventClock:
-    """When each record happened, and which records' clocks cannot be believed."""
-
-    def __init__(self, topology: Topology) -> None:
-        self._field = topology.event_time
-        self._max_skew_ms = topology.max_skew_ms
-        self._ticks_per_ms = _ticks_per_ms(topology)
-
-    def times_ms(self, decoded: Decoded) -> list[int]:
-        """Event times of the readable records; those that are not to be believed are moved to the poison."""
-        times_ms = self._read(decoded.records, decoded.values)
-        if self._all_believable(times_ms, list(map(_timestamp_ms, decoded.records))):
-            return times_ms
-        return self._sort_out(decoded, times_ms)
-
-    def _all_believable(self, times_ms: list[int], arrivals_ms: list[int]) -> bool:
-        """Whether nothing needs a second look: stricter than `_believable`, and without a call per record."""
-        if not times_ms:
-            return True
-        first_arrival_ms, newest_ms = min(arrivals_ms), max(times_ms)
-        return (
-            first_arrival_ms >= 0
-            and min(times_ms) >= lake.MIN_TIME_MS
-            and newest_ms <= lake.MAX_TIME_MS
-            and (
-                newest_ms - first_arrival_ms <= self._max_skew_ms
-                or max(map(sub, times_ms, arrivals_ms)) <= self._max_skew_ms
-            )
-        )
-
-    def _read(self, records: Sequence[Record], values: Sequence[Value]) -> list[int]:
-        if self._field is None:
-            return [record.timestamp_ms for record in records]
-        ticks = list(map(attrgetter(self._field), values))
-        if None in ticks:
-            return [
-                record.timestamp_ms if tick is None else tick // self._ticks_per_ms
-                for record, tick in zip(records, ticks, strict=True)
-            ]
-        return ticks if self._ticks_per_ms == 1 else [tick // self._ticks_per_ms for tick in ticks]
-
-    def _believable(self, time_ms: int, record: Record) -> bool:
-        # Kafka's own timestamp is -1 when the producer's message format had none.
-        limit_ms = record.timestamp_ms + self._max_skew_ms if record.timestamp_ms >= 0 else lake.MAX_TIME_MS
-        return lake.MIN_TIME_MS <= time_ms <= min(limit_ms, lake.MAX_TIME_MS)
-
-    def _sort_out(self, decoded: Decoded, times_ms: list[int]) -> list[int]:
-        kept = []
-        for record, value, time_ms in zip(decoded.records, decoded.values, times_ms, strict=True):
-            if self._believable(time_ms, record):
-                kept.append((record, value, time_ms))
-            else:
-                decoded.poison.append((record, self._disbelief(time_ms, record)))
-        decoded.records[:] = [record for record, _, _ in kept]
-        decoded.values[:] = [value for _, value, _ in kept]
-        return [time_ms for _, _, time_ms in kept]
-
-    def _disbelief(self, time_ms: int, record: Record) -> PoisonError:
-        if not lake.MIN_TIME_MS <= time_ms <= lake.MAX_TIME_MS:
-            return PoisonError("time_out_of_range", f"event time {time_ms} ms is outside of the years 1 to 9999")
-        return PoisonError(
-            "from_the_future",
-            f"event time {time_ms} ms is more than {self._max_skew_ms} ms after Kafka's {record.timestamp_ms} ms",
-        )
-
-
 def _described(configuration: Any) -> Any:
     """Frozen configuration as plain data with its class names; not `repr`, which is the libraries' to change."""
     if isinstance(configuration, msgspec.Struct):
@@ -318,13 +241,9 @@ def _described(configuration: Any) -> Any:
     return [_described(item) for item in configuration] if isinstance(configuration, tuple) else configuration
 
 
-def _ticks_per_ms(topology: Topology) -> int:
-    if topology.event_time is None:
-        return 1
-    (field,) = topology.codec.schema.project((topology.event_time,)).fields
-    if field.ticks_per_ms is None:
-        raise ConfigurationError(f"event time field {field.name!r} is not a timestamp-millis or timestamp-micros")
-    return field.ticks_per_ms
+def _bucket_hours(operators: Sequence[Operator]) -> int:
+    """How much event time the smallest bucket is of all tables."""
+    return min(lake.HOURS[operator.bucket] if isinstance(operator, Land) else 1 for operator in operators)
 
 
 _Parts = list[Part | None]
@@ -339,35 +258,3 @@ def _parts(content: bytes, number: int) -> _Parts:
 
 def _by_operator(saved: Sequence[_Parts], topology: Topology) -> list[list[Part]]:
     return [[part for parts in saved if (part := parts[n]) is not None] for n in range(len(topology.operators))]
-
-
-def _dead_letter_rows(poison: Sequence[tuple[Record, PoisonError]]) -> Rows:
-    records = [record for record, _ in poison]
-    columns = [
-        Array([error.reason for _, error in poison], DataType.string()),
-        Array([error.detail for _, error in poison], DataType.string()),
-        Array([record.value for record in records], DataType.binary()),
-        *lake.record_columns(records),
-    ]
-    return Rows(DEAD_LETTERS, [_bucket_ms(record.timestamp_ms) for record in records], columns)
-
-
-def _late_rows(late: Sequence[LateRecord]) -> Rows:
-    records = [item.record for item in late]
-    columns = [
-        Array([item.operator for item in late], DataType.string()),
-        lake.column([item.time_ms for item in late], lake.TIMESTAMP),
-        lake.column([item.start_ms for item in late], lake.TIMESTAMP),
-        lake.column([item.end_ms for item in late], lake.TIMESTAMP),
-        Array([item.windows for item in late], DataType.int32()),
-        lake.column([item.watermark_ms for item in late], lake.TIMESTAMP),
-        Array([item.late_by_ms for item in late], DataType.int64()),
-        Array([record.value for record in records], DataType.binary()),
-        *lake.record_columns(records),
-    ]
-    return Rows(LATE, [item.time_ms for item in late], columns)
-
-
-def _bucket_ms(timestamp_ms: int) -> int:
-    """Kafka's timestamp, kept within the hours that have a name: a dead letter must always find its place."""
-    return min(max(timestamp_ms, lake.MIN_TIME_MS), lake.MAX_TIME_MS)

@@ -32,6 +32,8 @@ class WarmStates:
 
     def keep(self, committed: Checkpoint, logic: Logic) -> None:
         """Keep the logic that has just been committed, as far as there is room."""
+        if logic.open_rows > self._limit:
+            return  # there is no room for it, whoever makes room
         self._kept[committed.key] = committed, logic
         rows = sum(kept.open_rows for _, kept in self._kept.values())
         for key in list(self._kept):

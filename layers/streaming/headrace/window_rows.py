@@ -8,6 +8,7 @@ from arro3.core import DataType, Field
 
 from headrace import lake
 from headrace.aggregates import Aggregate, Columns, merge_rule
+from headrace.avro_types import described
 from headrace.errors import ConfigurationError
 from headrace.lake import LakeTable, Rows
 from headrace.operators import Batch, LateRecord
@@ -82,6 +83,11 @@ class Declared(Protocol):
         """See `windowed.Windowed`."""
         ...
 
+    @property
+    def early_results(self) -> bool:
+        """See `windowed.Windowed`."""
+        ...
+
 
 class Closed(msgspec.Struct):
     """Windows to be given out, by column."""
@@ -102,7 +108,8 @@ class Table:
         """Work out the columns.
 
         Raises:
-            ConfigurationError: a key field is an array, or an aggregate cannot work on its field.
+            ConfigurationError: a key field is an array or a double, an aggregate cannot work on its field, a field's
+                values cannot be kept in state, `top` is by results without an order, or two columns have one name.
             SchemaError: the schema does not have a field.
         """
         self.name = declared.table
@@ -113,6 +120,9 @@ class Table:
         bounds = _bounds(declared.window)
         keys, columns = _key_fields(schema, declared.key), self._columns(declared.aggregates, schema)
         fields = (*bounds, *keys, *columns)
+        _check_names(self.name, [*fields, *(_REVISION_FIELDS if declared.early_results else ()), *_PLACE_FIELDS])
+        if declared.top is not None:
+            _check_order(declared.top, columns)
         by_key = [field.name for field in (*bounds, *keys)]
         # Not all of these windows can be merged, nor what the best keys of one partition leave out: readers say so.
         which = {"window": type(declared.window).__name__, "top": msgspec.to_builtins(declared.top)}
@@ -140,7 +150,7 @@ class Table:
     def _columns(self, aggregates: Mapping[str, Aggregate], schema: Schema) -> list[Field]:
         fields = []
         for name, aggregate in aggregates.items():
-            field_type = schema.arrow_type(aggregate.field) if aggregate.field else None
+            field_type = _kept_type(schema, aggregate.field) if aggregate.field else None
             fields.append(Field(name, aggregate.result_type(field_type), nullable=True))
             if self._partial:
                 fields += [Field(n, kind, nullable=True) for n, kind in aggregate.partials(name, field_type)]
@@ -163,8 +173,8 @@ class Table:
         )
 
     def _add(self, table: LakeTable, closed: Closed, more: list[list[Any]]) -> None:
-        starts_ms = [window.start_ms for window in closed.windows]
-        ends_ms = [window.end_ms for window in closed.windows]
+        starts_ms = lake.within_years([window.start_ms for window in closed.windows])
+        ends_ms = lake.within_years([window.end_ms for window in closed.windows])
         columns = [starts_ms, ends_ms, *map(list, closed.keys), *self._results(closed), *more]
         _, there = self._given_out.setdefault(table.name, (table, columns))
         if there is not columns:
@@ -209,11 +219,42 @@ def _bounds(window: Windows) -> list[Field]:
 def _key_fields(schema: Schema, names: Sequence[str]) -> list[Field]:
     fields = schema.project(names).arrow_fields()
     for field in fields:
+        _kept_type(schema, field.name)
         if DataType.is_list(field.type):
             raise ConfigurationError(f"field {field.name!r} is an array: it cannot be part of a key")
+        if DataType.is_floating(field.type):
+            raise ConfigurationError(
+                f"field {field.name!r} is a double: it cannot be part of a key, because NaN equals nothing, and 0.0 "
+                "equals -0.0"
+            )
     return fields
 
 
+def _check_names(table: str, fields: Sequence[Field]) -> None:
+    names = [field.name for field in fields]
+    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+        raise ConfigurationError(f"table {table!r} would have two columns {twice[0]!r}")
+
+
+def _check_order(top: Top, columns: Sequence[Field]) -> None:
+    for field in columns:
+        if field.name == top.by and (DataType.is_list(field.type) or DataType.is_struct(field.type)):
+            raise ConfigurationError(f"top is by {top.by!r}, whose results have several values: which are better?")
+
+
+def _kept_type(schema: Schema, name: str) -> DataType:
+    """The type of a field whose values go into state, which msgpack has to give back as they were."""
+    found = schema.arrow_type(name)
+    item = found
+    while item.value_type is not None and DataType.is_list(item):
+        item = item.value_type
+    if any(of(item) for of in (DataType.is_struct, DataType.is_map, DataType.is_decimal)):
+        what = described(schema.project((name,)).fields[0].avro_type)
+        raise ConfigurationError(f"field {name!r} is {what}: windows keep no records, maps, unions or decimals")
+    return found
+
+
 def _orderly(scalar: Any) -> tuple[bool, Any]:
-    """To sort by: absent before everything else."""
-    return (scalar is not None, 0 if scalar is None else scalar)
+    """To sort by: absent, and NaN, before everything else."""
+    is_value = scalar is not None and scalar == scalar  # noqa: PLR0124 - NaN does not equal itself
+    return (is_value, scalar if is_value else 0)

@@ -6,6 +6,7 @@ What is declared is one frozen value; `build` chooses who does the work: `fixed`
 
 import msgspec
 
+from headrace import lake
 from headrace.aggregates import Aggregate
 from headrace.codec import Codec
 from headrace.early import RunningEarly, RunningEarlySessions
@@ -15,7 +16,7 @@ from headrace.operators import Restored, Running
 from headrace.records import TopicPartition
 from headrace.sessions import RunningSessions
 from headrace.sliding import RunningSliding
-from headrace.window_rows import Table, Top
+from headrace.window_rows import EARLY, Table, Top
 from headrace.windows import SessionWindows, SlidingWindows, Windows
 
 
@@ -49,6 +50,8 @@ class Windowed(msgspec.Struct, frozen=True):
             ConfigurationError: in a sentence.
         """
         what = f"the windows of table {self.table!r}"
+        if not all(map(lake.is_name, self.table.split("/"))):
+            raise ConfigurationError(f"{what}: its name may have letters, digits, '.', '_', '-', and '/' between names")
         if not self.aggregates:
             raise ConfigurationError(f"{what} need at least one aggregate")
         if self.allowed_lateness_ms is not None and self.allowed_lateness_ms < 0:
@@ -71,6 +74,11 @@ class Windowed(msgspec.Struct, frozen=True):
             raise ConfigurationError(f"{what}: top and early_results cannot be had together: a rank has no revisions")
         if top.by not in self.aggregates:
             raise ConfigurationError(f"{what}: top is by {top.by!r}, which is none of {', '.join(self.aggregates)}")
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """All tables that it has rows for."""
+        return (self.table, f"{self.table}{EARLY}") if self.early_results else (self.table,)
 
     def build(self, codec: Codec, place: TopicPartition, lateness_ms: int, restored: Restored) -> Running:
         """See `Operator.build`."""

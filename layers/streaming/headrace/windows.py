@@ -5,10 +5,11 @@ Streams, Beam and Quix decide about the same questions, and why ours is what it 
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from math import gcd
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args, overload
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -87,12 +88,29 @@ class HoppingWindows(msgspec.Struct, frozen=True):
         """The longest slice of time of which every window is a whole number: events are aggregated once per pane."""
         return gcd(self.size_ms, self.advance_ms)
 
-    def containing(self, time_ms: int) -> list[Window]:
-        """The windows of a time, the earliest first."""
+    def containing(self, time_ms: int) -> Sequence[Window]:
+        """The windows of a time, the earliest first. They are made when looked at: there can be thousands."""
         last_ms = time_ms - (time_ms - self.offset_ms) % self.advance_ms
         earlier = (time_ms - self.size_ms - last_ms) // self.advance_ms + 1  # not positive: windows before the last
-        starts_ms = [last_ms + n * self.advance_ms for n in range(earlier, 1)]
-        return [Window(start_ms, start_ms + self.size_ms) for start_ms in starts_ms]
+        return _Hops(range(last_ms + earlier * self.advance_ms, last_ms + 1, self.advance_ms), self.size_ms)
+
+
+class _Hops(Sequence[Window]):
+    """Windows of one size, by their starts."""
+
+    def __init__(self, starts_ms: range, size_ms: int) -> None:
+        self._starts_ms, self._size_ms = starts_ms, size_ms
+
+    def __len__(self) -> int:
+        return len(self._starts_ms)
+
+    @overload
+    def __getitem__(self, place: int) -> Window: ...
+    @overload
+    def __getitem__(self, place: slice) -> "_Hops": ...
+    def __getitem__(self, place: int | slice) -> "Window | _Hops":
+        found = self._starts_ms[place]
+        return _Hops(found, self._size_ms) if isinstance(found, range) else Window(found, found + self._size_ms)
 
 
 CalendarUnit = Literal["day", "week", "month"]
@@ -104,7 +122,8 @@ class CalendarWindows(msgspec.Struct, frozen=True):
         2024-03-30        2024-03-31    2024-04-01     zone = "Europe/Berlin": clocks go forward on
         |--------24 h-----|----23 h-----|---------     the 31st, and that day is an hour shorter
 
-    In the first and the last year of the calendar (1 and 9999), whose ends no zone can reach, windows are days of UTC.
+    In the first and the last year of the calendar (1 and 9999), whose ends no zone can reach, windows are days of UTC;
+    so is what begins in the first one.
 
     Raises:
         ConfigurationError: there is no such unit or zone.
@@ -134,6 +153,8 @@ class CalendarWindows(msgspec.Struct, frozen=True):
         moment = _EPOCH + timedelta(milliseconds=time_ms)
         first = _first_date(self.unit, moment.astimezone(ZoneInfo(self.zone)).date())
         window = _calendar_window(self.unit, self.zone, first)
+        if window.start_ms < _CALENDAR_FROM_MS:
+            return TumblingWindows(_DAY_MS).containing(time_ms)
         if time_ms >= window.end_ms:  # clocks went back over midnight: the next day has begun already
             window = _calendar_window(self.unit, self.zone, _next_date(self.unit, first))
         return [window]
@@ -191,6 +212,8 @@ Windows = FixedWindows | SlidingWindows | SessionWindows
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _DAY_MS = 86_400_000
+_LONGEST_MS = 10_000 * 366 * _DAY_MS
+"""Longer than from year 1 to 9999."""
 _CALENDAR_FROM_MS, _CALENDAR_TO_MS = ((datetime(year, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND for year in (2, 9999))
 
 
@@ -234,6 +257,8 @@ def _next_date(unit: CalendarUnit, first: date) -> date:
 def _check_positive(what: str, length_ms: int) -> None:
     if not isinstance(length_ms, int) or length_ms <= 0:
         raise ConfigurationError(f"{what} must be positive, not {length_ms}")
+    if length_ms > _LONGEST_MS:
+        raise ConfigurationError(f"{what} must be no more than {_LONGEST_MS}, all time there is, not {length_ms}")
 
 
 def _check_offset(whose: str, offset_ms: int, of: str, length_ms: int) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from headrace_cli.local.deployment import build_for_runtime
+
 RUN = Path(__file__).resolve().parents[2] / "benchmark" / "run.py"
 
 
@@ -47,6 +49,8 @@ def test_without_java_the_other_parts_are_measured_and_the_status_says_that_one_
         ("clickstream", "orjson+dicts", "clicks", 6, {"page_minutes", "sessions"}),
         ("logs", "json+re", "logs", 2, {"severity_minutes", "service_minutes"}),
         ("landing", "json+pyarrow", "clicks", 0, {"clicks"}),
+        ("landing of orders", "orjson+pyarrow", "orders", 0, {"orders"}),
+        ("landing of orders (Avro)", "fastavro+pyarrow of orders", "avro orders", 0, {"orders"}),
     ],
 )
 def test_both_sides_write_the_same_rows(contest, function, counterpart, input_name, warm_up, tables):
@@ -54,6 +58,24 @@ def test_both_sides_write_the_same_rows(contest, function, counterpart, input_na
     measured = contest.Contest(function, counterpart, input_name, 1, warm_up=warm_up).measure(1)
     assert set(measured.details["rows_equal"]) == tables
     assert measured.ours_value > 0
+
+
+@pytest.mark.runtime
+@pytest.mark.usefixtures("contest")
+def test_the_same_rows_come_out_of_the_real_runtime_of_bytes_and_of_dicts():
+    """And bytes cost less: the runtime's parser has nothing to do."""
+    build_for_runtime(lambda _line: None)
+    runtime = importlib.import_module("runtime_contest").RuntimeContest
+    measured = runtime("landing", "json+pyarrow", "clicks", 1, warm_up=1).measure(2)
+    assert measured.details["rows_equal"] == {"clicks": 30_000}
+    assert measured.ours_value > measured.details["parsed_value"] > 0
+
+
+@pytest.mark.usefixtures("contest")
+def test_where_the_time_goes_is_told_of_small_and_large_records():
+    lines = list(importlib.import_module("phases").measurements(1))
+    assert [line.details["records"] for line in lines] == [10_000, 3_000]
+    assert all("write Parquet" in line.details["phases"] for line in lines)
 
 
 def test_other_rows_are_no_measurement(contest):

@@ -18,7 +18,7 @@ from headrace_cli.errors import CommandError, OptionError
 from headrace_cli.main import run
 
 HEADRACE = Path(sys.executable).with_name("headrace")
-COMMANDS = ["audit", "dead", "demo", "events", "generation", "kafka", "lake", "produce"]
+COMMANDS = ["audit", "dead", "demo", "events", "generation", "kafka", "lake", "produce", "schema"]
 # The commands with tests of their own are not here.
 WITH_EXAMPLES = [
     ["audit"],
@@ -33,6 +33,7 @@ WITH_EXAMPLES = [
     ["lake", "show"],
     ["lake", "copy"],
     ["produce"],
+    *(["schema", *name] for name in ([], ["show"], ["check"])),
     [],
 ]
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from arro3.core import DataType, Field
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headrace import lake
@@ -413,16 +413,22 @@ def test_a_key_tells_which_commit_it_is_of(identity):
 
 @settings(deadline=None)
 @given(identity=IDENTITY, hour=st.integers(MIN_TIME_MS // HOUR_MS, MAX_TIME_MS // HOUR_MS), folders=st.booleans())
+@example(identity={"generation": "1", "topic": "hour", "partition": 0, "version": 1, "number": 0}, hour=0, folders=True)
 def test_a_key_is_read_back_into_all_that_it_was_made_of(identity, hour, folders):
     table = "a/b" if folders else "clicks"
-    key = final_key(**identity, file=LakeFile(table, hour * HOUR_MS, b"", 0))
-    assert lake.read_final_key(key) == lake.FileName(pipeline="p", table=table, hour_ms=hour * HOUR_MS, **identity)
+    for hours in lake.HOURS.values():
+        start_ms = hour // hours * hours * HOUR_MS
+        key = final_key(**identity, file=LakeFile(table, start_ms, b"", 0, hours))
+        name = lake.FileName(pipeline="p", table=table, hour_ms=start_ms, bucket_hours=hours, **identity)
+        assert lake.read_final_key(key) == name
 
 
 @pytest.mark.parametrize(
     "key",
     [
         "lake/p/t/date=2024-03-13/hour=12/1-clicks-0-1-0.csv",
+        "lake/p/t/date=2024-03-13/hour=/1-clicks-0-1-0.parquet",
+        "lake/p/t/hour=12/1-clicks-0-1-0.parquet",
         "lake/p/t/date=2024-03-13/hour=24/1-clicks-0-1-0.parquet",
         "lake/p/t/date=2024-02-30/hour=12/1-clicks-0-1-0.parquet",
         "lake/p/t/date=2024-03-13/hour=12/1-clicks-0-01-0.parquet",

@@ -8,10 +8,12 @@ import pytest
 from msgspec.structs import replace
 from obstore.store import MemoryStore
 
+from headrace.catalog import Changes, Column, MemoryCatalog, Partition, Table
 from headrace.checkpoint import Checkpoint, CheckpointKey, MemoryCheckpointStore, OutboxEntry
 from headrace.dynamodb import DynamoDBCheckpointStore
 from headrace.errors import CommitConflict, ObjectConflict, ObjectMissing
 from headrace.folder import FolderCheckpointStore
+from headrace.glue import GlueCatalog
 from headrace.objects import ObjectStoreOutbox, open_lake
 from headrace.outbox import MemoryOutbox
 from headrace_cli.local.aws_server import LocalAws
@@ -306,3 +308,56 @@ class TestOutbox:
         outbox.stage({"state/a": b"", "state/b": b""})
         outbox.delete(["state/gone", "state/a", "state/gone too"])
         assert list(outbox.keys("state/")) == ["state/b"]
+
+
+# --- Catalog ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["memory", "glue"])
+def catalog(request):
+    if request.param == "memory":
+        return MemoryCatalog()
+    glue, database = request.getfixturevalue("aws").client("glue"), f"d{uuid.uuid4().hex}"
+    catalog = GlueCatalog(database, glue)
+    assert catalog.create_database("a test's")
+    assert not catalog.create_database("a test's")
+    return catalog
+
+
+def partition(hour):
+    return Partition(("2024-03-13", hour), f"s3://lake/t/date=2024-03-13/hour={hour}/", {"digest": "1"})
+
+
+def test_a_catalog_has_what_was_applied(catalog):
+    table = Table("t", "s3://lake/t/", (Column("a", "int"),), ("date", "hour"), {"classification": "parquet"})
+    catalog.apply(Changes(table, create=True, add=(partition("09"), partition("10"))))
+    found = catalog.tables()["t"]
+    assert replace(found, rest={}) == table
+    moved = replace(partition("09"), parameters={"digest": "2"})
+    wider = replace(found, columns=(Column("a", "bigint"), Column("b", "string", "new")))
+    catalog.apply(Changes(wider, update=("columns",), replace=(moved,), remove=(partition("10"),)))
+    assert replace(catalog.tables()["t"], rest={}) == replace(wider, rest={})
+    assert catalog.partitions("t") == {moved.values: moved}
+
+
+def test_what_is_applied_twice_is_there_once(catalog):
+    table = Table("t", "s3://lake/t/", (Column("a", "int"),), ("date", "hour"), {})
+    for _ in range(2):
+        catalog.apply(Changes(table, create=True, add=(partition("09"),)))
+        catalog.apply(Changes(table, add=(partition("10"),), remove=(partition("11"),)))
+    assert set(catalog.partitions("t")) == {("2024-03-13", "09"), ("2024-03-13", "10")}
+
+
+# --- Folders ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outbox", ["obstore memory", "obstore folder", "obstore s3"], indirect=True)
+def test_folders_and_the_newest_file_of_each_are_told(outbox):
+    outbox.stage({"lake/p/t/date=1/hour=1/a": b"old", "lake/p/t/date=1/hour=2/b": b"0123456789", "lake/p/x": b""})
+    outbox.stage({"lake/p/t/date=1/hour=1/c": b"new"})
+    assert outbox.below("lake/p") == (["t"], True)
+    assert outbox.below("lake/p/t/date=1/") == (["hour=1", "hour=2"], False)
+    assert outbox.below("lake/nothing") == ([], False)
+    ends = outbox.newest_ends([f"lake/p/t/date=1/hour={hour}/" for hour in (1, 2, 3)], 4)
+    # S3 cuts times to seconds; of the same one the last name is taken.
+    assert [(end.key[-1], end.data[-3:], end.size) for end in ends] == [("c", b"new", 3), ("b", b"789", 10)]

@@ -1,6 +1,7 @@
 """An .avsc file as a decoder and as columns."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Union, get_args, get_origin
@@ -127,6 +128,11 @@ def test_only_timestamps_have_ticks(avro_type, ticks):
         (["null", "double"], None, None),
         (COLOURS, "red", "red"),
         ({"type": "array", "items": "int"}, [], []),
+        ({"type": "array", "items": "int"}, [1, 2], [1, 2]),
+        ({"type": "map", "values": "bytes"}, {"a": "\u00ff"}, {"a": b"\xff"}),
+        ({"type": "fixed", "name": "F", "size": 2}, "\u0000\u00ff", b"\x00\xff"),
+        ({"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}, "\u0001\u0000", Decimal("2.56")),
+        (["string", "int"], "a", {"member_string": "a"}),
     ],
 )
 def test_a_default_stands_in_for_an_absent_field(avro_type, written, default):
@@ -164,31 +170,59 @@ BAD = [
     (avsc({"name": "a", "type": "integer"}), "field 'a': type 'integer' is not supported"),
     (avsc({"name": "a", "type": "null"}), "field 'a': type 'null' is not supported"),
     (avsc({"name": "a", "type": 5}), "field 'a': type 5 is not supported"),
-    (avsc({"name": "a", "type": {"type": "map", "values": "int"}}), "field 'a': type 'map' is not supported"),
-    (avsc({"name": "a", "type": {"type": "record", "name": "B", "fields": []}}), "type 'record' is not supported"),
-    (avsc({"name": "a", "type": {"type": "fixed", "name": "F", "size": 4}}), "type 'fixed' is not supported"),
-    (avsc({"name": "a", "type": ["int", "string"]}), "field 'a': a union of null and one type is supported"),
-    (avsc({"name": "a", "type": ["null", "int", "string"]}), "field 'a': a union of null and one type"),
-    (avsc({"name": "a", "type": ["null"]}), "field 'a': a union of null and one type"),
-    (avsc({"name": "a", "type": []}), "field 'a': a union of null and one type"),
-    (avsc({"name": "a", "type": ["null", ["null", "int"]]}), "field 'a': type .* is not supported"),
-    (avsc({"name": "a", "type": {"type": "array", "items": ["null", "int"]}}), "field 'a': type .* is not supported"),
-    (avsc({"name": "a", "type": {"type": "array"}}), "field 'a': type None is not supported"),
-    (
-        avsc({"name": "a", "type": {"type": "array", "items": {"type": "array", "items": "int"}}}),
-        "field 'a': an array of arrays is not supported",
+    (avsc({"name": "a", "type": {"type": "map"}}), "field 'a{}': type None is not supported"),
+    (avsc({"name": "a", "type": {"type": "array"}}), "field 'a\\[\\]': type None is not supported"),
+    (avsc({"name": "a", "type": {"type": "array", "items": "x.Y"}}), "field 'a\\[\\]': type 'x.Y' is not supported"),
+    (avsc({"name": "a", "type": {"type": "record", "name": "B", "fields": []}}), "field 'a': a record needs at least"),
+    (avsc({"name": "a", "type": {"type": "record", "name": "B", "fields": [{"name": "b"}]}}), "field 'a.b': type None"),
+    (avsc({"name": "a", "type": {"type": "record", "fields": [{"name": "b"}]}}), "field 'a': a record needs a name"),
+    *(
+        (avsc({"name": "a", "type": {"type": "fixed", "name": "F", "size": size}}), "field 'a': a fixed needs a size")
+        for size in (0, -1, None, "4", True, 2**31)
     ),
+    (avsc({"name": "a", "type": ["null"]}), "field 'a': a union needs one type besides null"),
+    (avsc({"name": "a", "type": []}), "field 'a': a union needs one type besides null"),
+    (avsc({"name": "a", "type": ["null", "int", "null"]}), "field 'a': a union needs one type besides null"),
+    (avsc({"name": "a", "type": ["null", ["null", "int"]]}), "field 'a': a union directly in a union is not allowed"),
+    (avsc({"name": "a", "type": ["int", "int"]}), "field 'a': two types of a union would both be its 'member_int'"),
     (
-        avsc({"name": "a", "type": {"type": "bytes", "logicalType": "decimal", "precision": 4}}),
-        "field 'a': logical type 'decimal' of 'bytes' is not supported",
+        avsc({"name": "a", "type": [COLOURS, {"type": "enum", "name": "other.colour", "symbols": ["x"]}]}),
+        "field 'a': two types of a union would both be its 'member_colour'",
     ),
-    (
-        avsc({"name": "a", "type": {"type": "string", "logicalType": "uuid"}}),
-        "field 'a': logical type 'uuid' of 'string' is not supported",
+    *(
+        (avsc({"name": "a", "type": {"type": "bytes", "logicalType": "decimal", **size}}), f"field 'a': {message}")
+        for size, message in (
+            ({}, "a decimal needs a precision of 1 to 38, not None"),
+            ({"precision": 39}, "a decimal needs a precision of 1 to 38, not 39"),
+            ({"precision": 0}, "a decimal needs a precision of 1 to 38, not 0"),
+            ({"precision": 4, "scale": 5}, "a decimal needs a scale of 0 to its precision, not 5"),
+            ({"precision": 4, "scale": -1}, "a decimal needs a scale of 0 to its precision, not -1"),
+        )
     ),
     (
         avsc({"name": "a", "type": {"type": "int", "logicalType": "timestamp-millis"}}),
         "field 'a': logical type 'timestamp-millis' of 'int' is not supported",
+    ),
+    (
+        avsc({"name": "a", "type": {"type": "string", "logicalType": "decimal", "precision": 4}}),
+        "field 'a': logical type 'decimal' of 'string' is not supported",
+    ),
+    (
+        avsc({"name": "a", "type": {"type": "fixed", "name": "F", "size": 4, "logicalType": "uuid"}}),
+        "field 'a': a uuid has 16 bytes, not 4",
+    ),
+    (avsc({"name": "a", "type": COLOURS}, {"name": "b", "type": COLOURS}), "field 'b': the name 'Colour' is defined"),
+    (avsc({"name": "a", "type": {**COLOURS, "default": "blue"}}), "field 'a': the enum's default 'blue' is none of"),
+    (avsc({"name": "Id", "type": "int"}, {"name": "id", "type": "int"}), "fields 'Id' and 'id': query engines do not"),
+    (avsc({"name": "a", "type": "int"}, {"name": "b", "type": "int", "aliases": ["a"]}), "field 'a' is declared twice"),
+    (avsc({"name": "a", "type": "int", "aliases": "b"}), "field 'a': aliases are a list of names, not 'b'"),
+    (
+        avsc({"name": "a", "type": {"type": "array", "items": "Row"}}),
+        "field 'a\\[\\]': record 'Row' contains itself: a recursive type has no column",
+    ),
+    (
+        avsc({"name": "a", "type": {"type": "record", "name": "Tree", "fields": [{"name": "b", "type": "Tree"}]}}),
+        "field 'a.b': record 'Tree' contains itself: a recursive type has no column",
     ),
     *(
         (avsc({"name": "a", "type": {"type": "enum", "name": "E", **symbols}}), "field 'a': an enum needs a list")
@@ -197,9 +231,15 @@ BAD = [
     (avsc({"name": "a", "type": "int", "default": "x"}), "field 'a': its default does not fit"),
     (avsc({"name": "a", "type": "int", "default": 2**31}), "field 'a': its default does not fit"),
     (avsc({"name": "a", "type": "int", "default": None}), "field 'a': its default does not fit"),
-    (avsc({"name": "a", "type": "bytes", "default": "\u0100"}), "field 'a': its default has a code point that is no"),
+    (
+        avsc({"name": "a", "type": "bytes", "default": "\u0100"}),
+        "field 'a': its default does not fit: has a code",
+    ),
     (avsc({"name": "a", "type": COLOURS, "default": "blue"}), "field 'a': its default does not fit"),
-    (avsc({"name": "a", "type": {"type": "array", "items": "int"}, "default": [1]}), "a default of several values"),
+    (
+        avsc({"name": "a", "type": {"type": "array", "items": "int"}, "default": ["x"]}),
+        "field 'a': its default does not",
+    ),
     ("[" * 5000 + "]" * 5000, "nested too deeply"),
 ]
 

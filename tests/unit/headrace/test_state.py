@@ -164,8 +164,7 @@ def test_base_and_deltas_bring_back_what_is_open(steps: list[tuple[str, int]]) -
         rows = state.numbers()
         match step:
             case "new":
-                row = state.new_row((str(choice),))
-                closed.discard(row)
+                state.new_row((str(choice),))
             case "add" if rows:
                 add(state, [rows[choice % len(rows)]], choice / 4, choice)
             case "merge" if len(rows) > 1:
@@ -182,5 +181,5 @@ def test_base_and_deltas_bring_back_what_is_open(steps: list[tuple[str, int]]) -
                 state.written()
     chain.append(state.delta(state.changes()))
     restored = open_rows(*chain)
-    restored.release([row for row in closed if row in restored.numbers()])
+    restored.release([row for row in closed if row in restored.numbers() and row not in state.numbers()])
     assert picture(restored) == picture(state)

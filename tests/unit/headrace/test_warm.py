@@ -74,6 +74,14 @@ def test_it_is_not_taken_for_another_topology() -> None:
     assert warm.take(committed(), topology()) is None
 
 
+def test_what_has_no_room_at_all_drives_out_nobody() -> None:
+    warm = WarmStates(10)
+    warm.keep(committed(0), logic(rows=3))
+    warm.keep(committed(1), logic(rows=10))  # and the page
+    assert warm.take(committed(1), TOPOLOGY) is None
+    assert warm.take(committed(0), TOPOLOGY) is not None
+
+
 def test_the_least_recently_used_make_room() -> None:
     warm = WarmStates(10)
     for partition in range(3):

@@ -277,7 +277,7 @@ def test_a_time_belongs_to_the_windows_that_the_engine_says(name: str, cases: di
     windows = windows_of(cases[name])
     assert not isinstance(windows, SessionWindows)
     for vector in cases[name]["vectors"]:
-        assert windows.containing(vector["ts"]) == [tuple(window) for window in vector["windows"]]
+        assert list(windows.containing(vector["ts"])) == [tuple(window) for window in vector["windows"]]
 
 
 @pytest.mark.parametrize("name", STREAMS)

@@ -1,0 +1,39 @@
+"""What a deployment says of each topic becomes how that topic lands."""
+
+import pytest
+
+from headrace.errors import ConfigurationError
+from headrace.operators import Land
+from headrace.settings import Settings
+from landing.topology import topologies
+
+CODECS = {"clicks": "json:clicks.avsc", "web": "log"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "event_times", "buckets"),
+    [
+        ({}, ("timestamp", "timestamp", None), ("hour", "hour", "hour")),
+        ({"landing_buckets": "day"}, ("timestamp", "timestamp", None), ("day", "day", "day")),
+        ({"landing_buckets": {"web": "day"}}, ("timestamp", "timestamp", None), ("hour", "day", "hour")),
+        (
+            {"landing_event_times": {"clicks": "_timestamp_ms", "other": "_timestamp_ms"}},
+            (None, "timestamp", None),
+            ("hour", "hour", "hour"),
+        ),
+        ({"landing_event_times": {"clicks": "timestamp"}}, ("timestamp", "timestamp", None), ("hour", "hour", "hour")),
+    ],
+)
+def test_each_topic_has_its_event_time_and_bucket(settings, event_times, buckets):
+    of = topologies(Settings(landing_codecs=CODECS, **settings))
+    found = [of(topic) for topic in ("clicks", "web", "other")]
+    assert tuple(topology.event_time for topology in found) == event_times
+    assert tuple(topology.operators for topology in found) == tuple((Land(bucket),) for bucket in buckets)
+
+
+@pytest.mark.parametrize(("topic", "field"), [("clicks", "user_id"), ("clicks", "nothing"), ("other", "value")])
+def test_an_event_time_that_is_no_timestamp_stops_the_start(topic, field):
+    """Not the first batch: a deployment that cannot land a topic fails at once."""
+    settings = Settings(landing_codecs=CODECS, landing_event_times={topic: field})
+    with pytest.raises(ConfigurationError, match=rf"event time '{field}' is no timestamp of \w+: .*_timestamp_ms$"):
+        topologies(settings)
