@@ -313,7 +313,8 @@ def test_the_catalog_changes_nothing_but_its_own_database():
         ends = [resource["Fn::Sub"].rpartition(":")[2] for resource in resources]
         assert ends == ["catalog", "database/${CatalogDatabase}", "table/${CatalogDatabase}/*"]
     assert {owner for owner, s in ALLOWED if any(a.startswith("glue:") for a in as_list(s["Action"]))} == {
-        "CatalogRole"
+        "CatalogRole",
+        "IcebergRole",
     }
 
 
