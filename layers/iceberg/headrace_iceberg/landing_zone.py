@@ -18,20 +18,6 @@ ALWAYS = 2
 """So many buckets are looked into even if the count of files is not known, because a commit is being published."""
 
 
-class Below(Protocol):
-    """What is directly in a folder."""
-
-    @property
-    def folders(self) -> list[str]:
-        """Their names."""
-        ...
-
-    @property
-    def has_files(self) -> bool:
-        """Whether there are files besides."""
-        ...
-
-
 @runtime_checkable
 class Folders(ObjectCatalog, Protocol):
     """Objects that can be listed a folder at a time."""

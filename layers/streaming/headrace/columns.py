@@ -90,25 +90,6 @@ def _field(name: str, of: AvroType) -> Field:
     return Field(name, arrow_type(of), nullable=isinstance(of, Nullable))
 
 
-def in_micros(of: DataType) -> DataType:
-    """The type with times in microseconds: Iceberg knows no coarser ones, and Spark takes milliseconds for them.
-
-    Maps stay as they are.
-    """
-    if DataType.is_timestamp(of) and of.time_unit == "ms":
-        return DataType.timestamp("us", tz=of.tz)
-    if DataType.is_list(of) and of.value_field is not None:
-        return DataType.list(of.value_field.with_type(in_micros(of.value_field.type)))
-    if DataType.is_struct(of):
-        return DataType.struct([field.with_type(in_micros(field.type)) for field in of.fields])
-    return of
-
-
-def as_type(values: Array, of: DataType) -> Array:
-    """The column in another type, in no time if it has it already."""
-    return values if values.type == of else values.cast(of)
-
-
 def column(values: Sequence[Any], of: DataType, *, nullable: bool = True) -> Array:  # noqa: PLR0911 - a case per type
     """An Arrow column of Python values.
 

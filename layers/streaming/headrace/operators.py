@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import msgspec
 from arro3.core import DataType, Field
 
-from headrace import columns, lake
+from headrace import lake
 from headrace.codec import RESCUED, Codec, Value
 from headrace.errors import ConfigurationError
 from headrace.lake import LakeTable, Rows
@@ -204,7 +204,7 @@ class _RunningLand:
             lake.column(batch.column(declared.name), declared.type, nullable=declared.nullable).cast(landed.type)
             for declared, landed in zip(self._declared, self._table.fields, strict=False)
         ]
-        return [Rows(self._table, batch.times_ms, [*landed, *lake.record_columns(batch.records)])]
+        return [Rows(self._table, batch.times_ms, [*columns, *lake.record_columns(batch.records)])]
 
     def open_until_ms(self) -> int | None:
         return None

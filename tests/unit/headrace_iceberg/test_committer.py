@@ -11,11 +11,6 @@ from iceberg_faults import InterruptedWorld
 from iceberg_world import CLICK, CLICKS, HOUR_MS, T0, World, click, once
 from samples import lambda_event
 
-from headrace import schema
-from headrace.codec import JsonCodec
-from headrace.operators import Land
-from headrace.pipeline import Pipeline
-from headrace.topology import Topology
 from headrace_iceberg import tables as in_catalog
 from headrace_iceberg.columns import adopt
 from headrace_iceberg.compaction import Compaction, Rules
@@ -296,9 +291,7 @@ def test_a_renamed_column_keeps_its_old_rows(world):
 
 
 def test_a_table_of_days_is_found_and_filed_by_the_day(world):
-    made = Topology(codec=JsonCodec(schema.parse(json.dumps(CLICK))), operators=(Land("day"),), event_time="at")
-    pipeline = Pipeline("landing", lambda _topic: made, world.checkpoints, world.objects)
-    pipeline.handle(lambda_event([click(0), click(1, T0 + 3 * HOUR_MS), click(2, T0 + 24 * HOUR_MS)]))
+    world.land([click(0), click(1, T0 + 3 * HOUR_MS), click(2, T0 + 24 * HOUR_MS)], bucket="day")
     (added,) = commit(world).added
     assert (added.files, added.rows) == (2, 3)
     found = world.table().scan("_bucket = '2024-03-13T00:00:00+00:00'").to_arrow().to_pylist()
@@ -311,6 +304,7 @@ NESTED = {
         *CLICK["fields"],
         {"name": "seen", "type": {"type": "array", "items": {"type": "long", "logicalType": "timestamp-millis"}}},
         {"name": "counts", "type": {"type": "map", "values": "long"}},
+        {"name": "last", "type": {"type": "map", "values": {"type": "long", "logicalType": "timestamp-millis"}}},
         {
             "name": "place",
             "type": {
@@ -329,12 +323,14 @@ NESTED = {
 
 
 def test_lists_maps_records_decimals_and_unions_read_the_same_before_and_after_compaction(world):
-    values = {"seen": [T0], "counts": {"a": 1, "b": 2}, "place": {"city": None, "since": T0}, "price": "12.30"}
+    values = {"seen": [T0], "counts": {"a": 1, "b": 2}, "last": {"a": T0}}
+    values |= {"place": {"city": None, "since": T0}, "price": "12.30"}
     world.land([click(n, answer=answer, **values) for n, answer in enumerate([None, "x", 7])], fields=NESTED)
     commit(world)
     before = sorted(map(repr, world.rows()))
     (row,) = (row for row in world.rows() if row["_offset"] == 2)
-    assert [moment.timestamp() * 1000 for moment in (*row["seen"], row["place"]["since"])] == [T0, T0]
+    moments = (*row["seen"], row["place"]["since"], dict(row["last"])["a"])
+    assert [moment.timestamp() * 1000 for moment in moments] == [T0, T0, T0]
     assert (dict(row["counts"]), str(row["price"])) == ({"a": 1, "b": 2}, "12.30")
     failures = {}
     Compaction(world.tables, Rules(), lambda: T0 + 99 * HOUR_MS).run(CLICKS, failures)
