@@ -13,7 +13,7 @@ BIN := .venv/bin
 SETUP := .venv/.made-at
 
 .PHONY: help setup demo test chaos chaos-guards chaos-real lint type format validate build build-host build-platform
-.PHONY: deploy bench clean
+.PHONY: deploy bench clean spark
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -23,7 +23,7 @@ setup: $(SETUP) ## Make .venv with the headrace command and every tool, from uv.
 
 # The stamp holds the place that .venv was made for: after a move its scripts still start the old one.
 MOVED := $(if $(filter $(CURDIR),$(shell cat $(SETUP) 2>/dev/null)),,moved)
-$(SETUP): uv.lock pyproject.toml layers/streaming/pyproject.toml emulator/pyproject.toml scripts/setup $(MOVED)
+$(SETUP): uv.lock pyproject.toml layers/streaming/pyproject.toml layers/iceberg/pyproject.toml emulator/pyproject.toml scripts/setup $(MOVED)
 	@scripts/setup
 
 .PHONY: moved
@@ -46,6 +46,9 @@ chaos-guards: setup ## Leave out each clause of the protocol in turn: how many s
 chaos-real: setup ## Break the application on real parts, MINUTES=5 SEED=0 BROKERS=1 (or 3); needs Java and Maven
 	@PYTHONPATH=tests $(BIN)/python -m chaos.real \
 		--minutes '$(or $(MINUTES),5)' --seed '$(or $(SEED),0)' --brokers '$(or $(BROKERS),1)'
+
+spark: setup ## Read Iceberg tables with Spark as well; needs Java and Maven, fetches 500 MB at first
+	$(BIN)/python -m pytest -m spark tests/integration/test_iceberg_spark.py
 
 lint: setup ## Check style and formatting
 	$(BIN)/ruff check --output-format concise

@@ -1,6 +1,6 @@
 """Lays out what one Lambda layer or function contains, for Lambda's platform or for this machine.
 
-The layer's packages come from uv.lock with their hashes checked. boto3 and what only it needs stay out: the
+The layers' packages come from uv.lock with their hashes checked. boto3 and what only it needs stay out: the
 managed runtime brings them. `sam build` calls this through the Makefiles of the layer and the functions;
 `build.py` calls it for the host.
 """
@@ -33,6 +33,13 @@ NOT_IMPORTED = ("click",)
 
 EXTRAS = tuple(os.environ.get("HEADRACE_EXTRAS", "").split())
 """Parts of the library that a deployment asks for: `avro`, 13 MB, where a topic carries Avro."""
+NOT_IN_ICEBERG = (
+    *("confluent-kafka", "aws-msk-iam-sasl-signer-python"),  # the function talks to no broker
+    *("rich", "markdown-it-py", "mdurl", "pygments", "requests", "fsspec"),  # of pyiceberg's command line, other stores
+)
+"""What the Iceberg function never imports, though a package that it has depends on it."""
+PYARROW_LEFT_OUT = ("include", "src", "tests", "*.pyx", "*.pxi", "*.pxd", "*flight*")
+"""Half a layer of headers and of a server that nothing here starts. (substrait stays: datasets are linked to it.)"""
 
 # A fixed time makes the same input the same archive. After 1980: a zip file knows nothing earlier.
 FIXED_MTIME = 1_577_836_800
@@ -41,15 +48,15 @@ FIXED_MTIME = 1_577_836_800
 INSTALLER_FILES = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
 
 
-def locked_requirements(*pruned: str) -> list[str]:
-    """The library's locked requirements as requirement lines with hashes, without the pruned packages.
+def locked_requirements(*pruned: str, of: str = "headrace") -> list[str]:
+    """A library's locked requirements as requirement lines with hashes, without the pruned packages.
 
     Raises:
         SystemExit: uv refused; its own message is shown.
     """
     prune = [option for name in pruned for option in ("--prune", name)]
-    extras = [option for name in EXTRAS for option in ("--extra", name)]
-    export = ["export", "--frozen", "--package", "headrace", "--no-emit-workspace", "--no-dev"]
+    extras = [option for name in EXTRAS if of == "headrace" for option in ("--extra", name)]
+    export = ["export", "--frozen", "--package", of, "--no-emit-workspace", "--no-dev"]
     text = _uv(*export, "--no-annotate", "--no-header", *prune, *extras)
     return text.replace("\\\n", " ").splitlines()
 
@@ -74,6 +81,20 @@ def package_layer(platform: str, target: Path) -> None:
     _empty(target)
     install(locked_requirements(*RUNTIME_PROVIDES, *NOT_IMPORTED), platform, target)
     _copy_sources(ROOT / "layers/streaming/headrace", target / "headrace")
+    _finish(platform, target)
+
+
+def package_iceberg_layer(platform: str, target: Path) -> None:
+    """Fill the folder with pyiceberg, pyarrow, and both libraries: the Iceberg function has no other layer."""
+    _empty(target)
+    install(
+        locked_requirements(*RUNTIME_PROVIDES, *NOT_IMPORTED, *NOT_IN_ICEBERG, of="headrace-iceberg"), platform, target
+    )
+    for pattern in PYARROW_LEFT_OUT:
+        for path in (target / "pyarrow").glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for library in ("streaming/headrace", "iceberg/headrace_iceberg"):
+        _copy_sources(ROOT / "layers" / library, target / Path(library).name)
     _finish(platform, target)
 
 
@@ -148,15 +169,17 @@ def _finish(platform: str, target: Path) -> None:
         os.utime(path, (FIXED_MTIME, FIXED_MTIME))
 
 
+ARTEFACTS = {"layer": package_layer, "iceberg-layer": package_iceberg_layer, "functions": package_functions}
+
+
 def main() -> None:
-    """Package one artefact: `package.py layer|functions --platform PLATFORM TARGET`."""
+    """Package one artefact: `package.py layer|iceberg-layer|functions --platform PLATFORM TARGET`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("artefact", choices=["layer", "functions"])
+    parser.add_argument("artefact", choices=list(ARTEFACTS))
     parser.add_argument("--platform", choices=list(PLATFORMS), required=True)
     parser.add_argument("target", type=Path)
     arguments = parser.parse_args()
-    package = package_layer if arguments.artefact == "layer" else package_functions
-    package(arguments.platform, arguments.target)
+    ARTEFACTS[arguments.artefact](arguments.platform, arguments.target)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ LOGICAL_IDS = {
     "landing": "LandingFunction",
     "sweeper": "SweeperFunction",
     "catalog": "CatalogFunction",
+    "iceberg": "IcebergFunction",
 }
 
 

@@ -42,10 +42,12 @@ def measurements(repeats: int) -> Iterator[Measurement]:
     for module in artifacts.handler_modules():
         for name, settings in STORES.items():
             times_ms = [_import_cpu_ms(module, settings) for _ in range(repeats)]
-            target = Target("ours_value", below=400)
+            # pyiceberg and pyarrow; it starts every few minutes on a schedule, not with a batch that waits.
+            target = Target("ours_value", below=2000 if module.startswith("iceberg.") else 400)
             yield Measurement(f"import {module}, stores {name}", "ms CPU", times_ms, target=target)
-    layer_mb = artifacts.tree_bytes(artifacts.HOST_BUILD / "layer") / MB
-    yield Measurement("layer, unzipped", "MB", [layer_mb], target=Target("ours_value", below=90))
+    for layer, limit in (("layer", 90), ("iceberg-layer", 260)):
+        layer_mb = artifacts.tree_bytes(artifacts.HOST_BUILD / layer) / MB
+        yield Measurement(f"{layer}, unzipped", "MB", [layer_mb], target=Target("ours_value", below=limit))
     for function in ("clickstream", "landing", "logs"):
         before_mb, peak_mb = zip(*(_memory_mb(function) for _ in range(min(repeats, 3))), strict=True)
         details = {"before_the_first_event": max(before_mb)}

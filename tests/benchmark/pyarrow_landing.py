@@ -77,6 +77,12 @@ def avro_parser(avsc: Path) -> Callable[[bytes], Any]:
     return lambda value: fastavro.schemaless_reader(io.BytesIO(value), parsed, None)
 
 
+def _in_micros(schema: pa.Schema) -> pa.Schema:
+    """As ours: payloads have milliseconds, files microseconds."""
+    micros = pa.timestamp("us", tz="UTC")
+    return pa.schema([field.with_type(micros) if field.type == TIMESTAMP else field for field in schema])
+
+
 class Landing:
     """The contestant, with one parser or another."""
 
@@ -90,7 +96,8 @@ class Landing:
             rows = [self._row(record) for record in records]
             topic = rows[0]["_topic"]
             schema, event_time = TOPICS[topic]
-            self._files.write(topic, pa.Table.from_pylist(rows, schema), [row[event_time] for row in rows])
+            table = pa.Table.from_pylist(rows, schema).cast(_in_micros(schema))
+            self._files.write(topic, table, [row[event_time] for row in rows])
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Table and content of every file."""

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import footprint
+import iceberg_tables
 import phases
 from broker_contest import BrokerContest
 from contest import Contest, RunContest
@@ -115,6 +116,7 @@ def parts(*, quick: bool) -> dict[str, Part]:
         **{contest.name: partial(_one, contest, repeats) for contest in CONTESTS},
         **{curve.name: partial(curve.measurements, commits) for curve in CURVES},
         "landing, where its time goes": partial(phases.measurements, repeats),
+        "iceberg": iceberg_tables.measurements,
         "footprint": partial(footprint.measurements, repeats),
     }
 

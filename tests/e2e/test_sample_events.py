@@ -23,13 +23,14 @@ def template():
     return SamTemplate.load(ROOT / "template.yaml", OVERRIDES)
 
 
-@pytest.mark.parametrize("name", [*EXPECTED, "sweeper/schedule", "catalog/schedule"])
+@pytest.mark.parametrize("name", [*EXPECTED, "sweeper/schedule", "catalog/schedule", "iceberg/schedule"])
 def test_each_event_prints_its_rows(template, name):
     """An execution environment of its own for each, as `sam local invoke` has: a warm one would skip known offsets."""
     function = replace(template.function(LOGICAL_IDS[name.partition("/")[0]]), code_uri=BUILT / "functions")
     applied, dead, late, rows = EXPECTED.get(name, (0, 0, 0, {}))
     lines = []
-    invoker = RuntimeInvoker(function, layer_dirs=[BUILT / "layer" / "python"], on_log=lines.append)
+    layer = "iceberg-layer" if name.startswith("iceberg") else "layer"
+    invoker = RuntimeInvoker(function, layer_dirs=[BUILT / layer / "python"], on_log=lines.append)
     try:
         answer = invoker.invoke((EVENTS / f"{name}.json").read_bytes())
         wait_for_rows(lines, sum(rows.values()))

@@ -25,12 +25,12 @@ TLS = ("aws:SecureTransport", ("true",))
 KEY_ARN = f"arn:aws:kms:{REGION}:{DEFAULT_ACCOUNT_ID}:key/customer"
 KEYLESS = ("s3:ListBucket", "s3:DeleteObject", "glue:")
 """Actions that read and write no content of the deployment's stores, by how they begin."""
-GLUE_OPERATIONS = {
-    *("BatchCreatePartition", "BatchDeletePartition", "BatchUpdatePartition", "CreateTable", "GetPartitions"),
-    *("GetTables", "UpdateTable"),
-}
 OTHER_PERMISSIONS = ("x-amz-acl", "x-amz-grant-", "x-amz-tagging", "x-amz-object-lock-", "x-amz-bypass-")
 """Headers that make S3 ask for more than the action itself."""
+
+
+MULTIPART = {"uploads", "uploadId", "partNumber"}
+"""What is said of the parts of an object: beginning, writing and joining them is putting it."""
 
 
 class UnknownCall(Exception):
@@ -115,22 +115,11 @@ def _on_table(operation: str, table: str, keys: list[dict[str, Any]]) -> Request
     return Request(f"dynamodb:{operation}", table_arn(table), context)
 
 
-def _glue(exchange: Exchange) -> Iterator[Request]:
-    """Glue asks for the catalog, the database and the table; of a listing, for every table that it may show."""
-    operation = exchange.headers["x-amz-target"].partition(".")[2]
-    if operation not in GLUE_OPERATIONS:
-        raise UnknownCall(f"glue: {operation}")
-    body = json.loads(exchange.body)
-    table = body.get("TableName") or body.get("TableInput", {}).get("Name") or "*"
-    for resource in ("catalog", f"database/{body['DatabaseName']}", f"table/{body['DatabaseName']}/{table}"):
-        yield Request(f"glue:{operation}", f"arn:aws:glue:{REGION}:{DEFAULT_ACCOUNT_ID}:{resource}", (TLS,))
-
-
 def _s3(exchange: Exchange) -> Iterator[Request]:
     bucket, _, key = exchange.path.removeprefix("/").partition("/")
     query = parse_qs(exchange.query, keep_blank_values=True)
     more = [name for name in exchange.headers if name.startswith(OTHER_PERMISSIONS)]
-    if more or (key and query):
+    if more or (key and not query.keys() <= MULTIPART):
         raise UnknownCall(f"s3: {exchange.method} {exchange.path} with {more or list(query)}")
     if key:
         yield from _s3_object(exchange, bucket, key)
@@ -145,6 +134,34 @@ def _s3(exchange: Exchange) -> Iterator[Request]:
         raise UnknownCall(f"s3: {exchange.method} {exchange.path}?{exchange.query}")
 
 
+PYICEBERG_OPERATIONS = {
+    "GetDatabase": None,
+    "CreateTable": lambda body: body["TableInput"]["Name"],
+    "UpdateTable": lambda body: body["TableInput"]["Name"],
+    "GetTable": lambda body: body["Name"],
+    "GetTables": lambda _body: "*",
+}
+"""What pyiceberg asks Glue for, and which table that is about, if any; listing asks for all of the database's."""
+PARTITION_OPERATIONS = dict.fromkeys(
+    ("BatchCreatePartition", "BatchDeletePartition", "BatchUpdatePartition", "GetPartitions"),
+    lambda body: body["TableName"],
+)
+GLUE_TABLE_OF = {**PYICEBERG_OPERATIONS, **PARTITION_OPERATIONS}
+
+
+def _glue(exchange: Exchange) -> Iterator[Request]:
+    """Each operation on a table asks for the catalog, the database and the table."""
+    operation = exchange.headers.get("x-amz-target", "").rpartition(".")[2]
+    if operation not in GLUE_TABLE_OF:
+        raise UnknownCall(f"glue: {operation}")
+    body = json.loads(exchange.body)
+    table_of = GLUE_TABLE_OF[operation]
+    database = body["DatabaseName" if table_of else "Name"]
+    table = [f"table/{database}/{table_of(body)}"] if table_of else []
+    for place in ("catalog", f"database/{database}", *table):
+        yield Request(f"glue:{operation}", f"arn:aws:glue:{REGION}:{DEFAULT_ACCOUNT_ID}:{place}", (TLS,))
+
+
 def _s3_object(exchange: Exchange, bucket: str, key: str) -> Iterator[Request]:
     source = exchange.headers.get("x-amz-copy-source")
     if exchange.method == "PUT" and source:
@@ -153,6 +170,8 @@ def _s3_object(exchange: Exchange, bucket: str, key: str) -> Iterator[Request]:
         yield _on_object("PutObject", bucket, key)
     else:
         operations = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
+        if exchange.query:
+            operations |= {"POST": "PutObject", "DELETE": "AbortMultipartUpload"}
         if exchange.method not in operations:
             raise UnknownCall(f"s3: {exchange.method} {exchange.path}")
         yield _on_object(operations[exchange.method], bucket, key)

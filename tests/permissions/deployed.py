@@ -19,7 +19,10 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import validate_application  # noqa: E402 - found through the line above
 
 BUCKET, TABLE, DATABASE = "lake", "checkpoints", "headrace_dev"
-FUNCTIONS = ("ClickstreamFunction", "LogsFunction", "LandingFunction", "SweeperFunction", "CatalogFunction")
+FUNCTIONS = (
+    *("ClickstreamFunction", "LogsFunction", "LandingFunction"),
+    *("SweeperFunction", "CatalogFunction", "IcebergFunction"),
+)
 PSEUDO = {
     "AWS::AccountId": DEFAULT_ACCOUNT_ID,
     "AWS::Partition": "aws",
@@ -126,6 +129,8 @@ class Deployed:
 
     def _name_of(self, resource: str) -> str:
         properties = self._resources[resource].get("Properties", {})  # a KeyError for what the template has not
+        if "DatabaseInput" in properties:
+            return str(self.resolved(properties["DatabaseInput"]["Name"]))
         return str(self.resolved(properties.get("LogGroupName", f"headrace-{resource}")))
 
     def _attribute(self, resource: str, attribute: str) -> str:
@@ -152,11 +157,11 @@ _PURE = {
 
 @cache
 def by_default() -> Deployed:
-    """The template with its default parameters."""
-    return Deployed()
+    """The template with its default parameters, and Iceberg tables."""
+    return Deployed({"Iceberg": "true"})
 
 
 @cache
 def deployed() -> Deployed:
-    """The template with everything on that comes with grants of its own: a customer's key, traces."""
-    return Deployed({"KmsKeyArn": KEY_ARN, "Tracing": "Active"})
+    """The template with everything on that comes with grants of its own: a customer's key, traces, Iceberg tables."""
+    return Deployed({"KmsKeyArn": KEY_ARN, "Tracing": "Active", "Iceberg": "true"})

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 from permissions.grants import Grant
 from permissions.policy import arn_matches
-from permissions.scenarios import CATALOG, CONSUMERS, SWEEPER
+from permissions.scenarios import CATALOG, CONSUMERS, ICEBERG, SWEEPER
 
-ALL = (*CONSUMERS, SWEEPER, CATALOG)
+ALL = (*CONSUMERS, SWEEPER, CATALOG, ICEBERG)
 
 
 class Reason(NamedTuple):
@@ -86,6 +86,11 @@ REASONS = (
             "ec2:UnassignPrivateIpAddresses",
         ),
         "Lambda attaches the function to the VPC of the brokers",
+    ),
+    Reason(
+        (ICEBERG,),
+        ("s3:AbortMultipartUpload",),
+        "pyarrow gives up what it began to write when a rewriting fails",
     ),
     Reason(
         (SWEEPER,),

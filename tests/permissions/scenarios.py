@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import Producer
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
-from permissions.deployed import DATABASE
+from permissions.deployed import DATABASE, by_default
 from permissions.recording import Account, Call
 from samples import NOON_MS, lambda_event, record
 
@@ -25,6 +25,7 @@ from kafka_esm import FunctionError
 HOUR_MS = 3_600_000
 CLICKSTREAM, LOGS, LANDING, SWEEPER = "ClickstreamFunction", "LogsFunction", "LandingFunction", "SweeperFunction"
 CATALOG = "CatalogFunction"
+ICEBERG = "IcebergFunction"
 TOPIC_OF = {CLICKSTREAM: "clicks", LOGS: "logs", LANDING: "clicks"}
 CONSUMERS = tuple(TOPIC_OF)
 MANIFEST_HOURS = 103
@@ -91,8 +92,7 @@ def sweep_of_leftovers(account: Account) -> None:
     for key in ("staging/left/0", "state/left"):
         account.aws.client("s3").put_object(Bucket=account.aws.bucket, Key=key, Body=b"")
     _forget_publication(account, LANDING, 1)  # what its manifest names is none
-    for each in s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[account.aws.bucket].keys.values():
-        each.last_modified = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=2)
+    _grow_old(account, days=2)
     assert account.invoke(SWEEPER, SCHEDULED)["removed"] > 1
 
 
@@ -121,6 +121,30 @@ def expired_hours(account: Account) -> None:
     assert account.invoke(CATALOG, SCHEDULED)["removed"] == 24
 
 
+def iceberg_upkeep(account: Account) -> None:
+    """Its hours are long over: what is committed is compacted at once."""
+    _make_database(account)
+    answer = account.invoke(ICEBERG, SCHEDULED)
+    assert (answer["files"], answer["compacted"], answer["failed"]) == (2, 2, 0)
+
+
+def iceberg_orphans(account: Account) -> None:
+    folder = "tables/landing/clicks/1/data"
+    account.aws.client("s3").put_object(Bucket=account.aws.bucket, Key=f"{folder}/orphan.parquet", Body=b"")
+    _grow_old(account, days=4)
+    assert account.invoke(ICEBERG, SCHEDULED)["removed"] >= 1
+
+
+def _make_database(account: Account) -> None:
+    name = by_default().environment(ICEBERG)["HEADRACE_ICEBERG_CATALOG"].partition(":")[2]
+    account.aws.client("glue").create_database(DatabaseInput={"Name": name})
+
+
+def _grow_old(account: Account, days: int) -> None:
+    for each in s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[account.aws.bucket].keys.values():
+        each.last_modified = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=days)
+
+
 def lost_object(account: Account) -> None:
     """A person has to look; IAM has to let the functions tell that from a fault of S3's."""
     with warnings.catch_warnings():
@@ -142,6 +166,8 @@ def _lose_objects(account: Account) -> None:
 
 SCENARIOS = (
     Scenario("first batch", first_batch),
+    Scenario("Iceberg upkeep", iceberg_upkeep),
+    Scenario("Iceberg orphans", iceberg_orphans),
     Scenario("large state", large_state),
     Scenario("more than 100 files", many_files),
     Scenario("crash before publishing", crash_before_publishing),

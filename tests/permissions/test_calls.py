@@ -33,6 +33,9 @@ def dynamodb(operation, **body):
             [("s3:GetObject", f"{LAKE}/state/a"), ("s3:ListBucket", LAKE)],
         ),
         (exchange("s3", "PUT", "/lake/staging/a/0"), [("s3:PutObject", f"{LAKE}/staging/a/0")]),
+        (exchange("s3", "POST", "/lake/tables/a", "uploads"), [("s3:PutObject", f"{LAKE}/tables/a")]),
+        (exchange("s3", "PUT", "/lake/tables/a", "partNumber=1&uploadId=u"), [("s3:PutObject", f"{LAKE}/tables/a")]),
+        (exchange("s3", "DELETE", "/lake/tables/a", "uploadId=u"), [("s3:AbortMultipartUpload", f"{LAKE}/tables/a")]),
         (
             exchange("s3", "PUT", "/lake/lake/ü=1", x_amz_copy_source="lake/staging/%C3%BC/0"),
             [("s3:GetObject", f"{LAKE}/staging/ü/0"), ("s3:PutObject", f"{LAKE}/lake/ü=1")],
@@ -92,7 +95,7 @@ def test_a_customers_key_is_asked_for_through_the_service(action, asked, service
         exchange("s3", "GET", "/"),
         exchange("s3", "GET", "/lake", "versions"),
         exchange("s3", "GET", "/lake/a", "versionId=1"),
-        exchange("s3", "POST", "/lake/a", "uploads"),
+        exchange("s3", "POST", "/lake/a", "restore"),
         exchange("s3", "PUT", "/lake/a", x_amz_tagging="a=b"),
         exchange("s3", "PUT", "/lake/a", x_amz_acl="private"),
         exchange("s3", "POST", "/lake/a"),

@@ -6,6 +6,8 @@ import pytest
 import validate_application
 
 from headrace.kafka import GROUP
+from headrace.lake import HOUR_MS, HOURS
+from headrace_iceberg.compaction import Rules
 
 TEMPLATE = validate_application.load_template()
 CLOUDFORMATION = validate_application.translate(TEMPLATE, {})
@@ -227,11 +229,77 @@ def test_a_mappings_group_is_one_that_its_function_may_join(name):
     assert f"${{Topics}}/{topic}" in [resource["Fn::Sub"][0] for resource in granted(role)["kafka-cluster:ReadData"]]
 
 
-def test_only_the_sweeper_scans_and_deletes_and_never_in_the_lake():
+def test_only_scheduled_functions_scan_and_delete_and_never_in_the_lake():
     rare = {"dynamodb:Scan", "s3:DeleteObject"}
-    assert {owner for owner, s in ALLOWED if rare & set(as_list(s["Action"]))} == {"SweeperRole"}
+    assert {owner for owner, s in ALLOWED if rare & set(as_list(s["Action"]))} == {"SweeperRole", "IcebergRole"}
     deleted = [resource["Fn::Sub"] for resource in granted("SweeperRole")["s3:DeleteObject"]]
     assert deleted == ["${LakeBucket.Arn}/staging/*", "${LakeBucket.Arn}/state/*"]
+    assert granted("IcebergRole")["s3:DeleteObject"] == [{"Fn::Sub": "${LakeBucket.Arn}/tables/*"}]
+
+
+def test_the_iceberg_function_writes_only_what_is_the_tables_own():
+    grants = granted("IcebergRole")
+    assert grants["s3:PutObject"] == [{"Fn::Sub": "${LakeBucket.Arn}/tables/*"}]
+    assert {action for action in grants if action.startswith("dynamodb:")} == {"dynamodb:Scan"}
+    glue = [json.dumps(resource) for resource in grants["glue:UpdateTable"]]
+    assert [("catalog" in text, "headrace_iceberg_${Database}" in text) for text in glue] == [
+        (True, False),
+        (False, True),
+        (False, True),
+    ]
+
+
+def test_one_iceberg_function_runs_at_a_time():
+    function = FUNCTIONS["IcebergFunction"]
+    assert function["ReservedConcurrentExecutions"] == 1
+    assert function["EventInvokeConfig"]["MaximumRetryAttempts"] == 0
+    (event,) = function["Events"].values()
+    assert event["Properties"]["RetryPolicy"] == {"MaximumRetryAttempts": 0}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_has_one_layer(name):
+    """Two would be over Lambda's limit: the Iceberg function's has what it needs of the other."""
+    layer = "IcebergLayer" if name == "IcebergFunction" else "StreamingLayer"
+    assert FUNCTIONS[name]["Layers"] == [{"Ref": layer}]
+    assert "Layers" not in TEMPLATE["Globals"]["Function"]
+
+
+SETTLED_HOURS = Rules().settled_ms // HOUR_MS + max(HOURS.values()) - 1
+"""After so many hours every landed file of the longest bucket is compacted."""
+
+
+def expiries_days(rules, parameters):
+    """After how many days at least each lifecycle rule deletes what was landed, by the rule's id."""
+    there = [if_there(rule) for rule in rules]
+    covering = [rule for rule in there if "lake/landing/".startswith(rule.get("Prefix", "lake"))]
+    return {rule["Id"]: least_days(rule, parameters) for rule in covering if "ExpirationInDays" in rule}
+
+
+def least_days(rule, parameters):
+    days = if_there(rule["ExpirationInDays"])
+    return days if isinstance(days, int) else min({*map(int, parameters[days["Ref"]]["AllowedValues"])} - {0})
+
+
+def if_there(value):
+    return value["Fn::If"][1] if isinstance(value, dict) and "Fn::If" in value else value
+
+
+def too_early(rules, parameters):
+    longest_hours = SETTLED_HOURS + parameters["IcebergSnapshotHours"]["MaxValue"] + 24
+    return [name for name, days in expiries_days(rules, parameters).items() if days * 24 < longest_hours]
+
+
+def test_landed_files_live_until_no_snapshot_of_an_iceberg_table_reads_them():
+    """
+    written                      compacted        next run  snapshot expired          landed file expired
+    │ the day's hours, 6 hours   │                │ 96 hours│                         │ 7 days at least
+    """
+    rules = TEMPLATE["Resources"]["LakeBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    assert expiries_days(rules, PARAMETERS) == {"published-files": 7}
+    assert too_early(rules, PARAMETERS) == []
+    assert too_early(rules, PARAMETERS | {"LakeExpiryDays": {"AllowedValues": ["0", "6"]}}) == ["published-files"]
+    assert too_early([{"Id": "soon", "Prefix": "lake/landing/", "ExpirationInDays": 5}], PARAMETERS) == ["soon"]
 
 
 def test_the_catalog_changes_nothing_but_its_own_database():
@@ -245,7 +313,8 @@ def test_the_catalog_changes_nothing_but_its_own_database():
         ends = [resource["Fn::Sub"].rpartition(":")[2] for resource in resources]
         assert ends == ["catalog", "database/${CatalogDatabase}", "table/${CatalogDatabase}/*"]
     assert {owner for owner, s in ALLOWED if any(a.startswith("glue:") for a in as_list(s["Action"]))} == {
-        "CatalogRole"
+        "CatalogRole",
+        "IcebergRole",
     }
 
 
@@ -258,7 +327,7 @@ def test_the_sweeper_joins_no_consumer_group():
 
 
 def test_a_missing_object_answers_404():
-    for owner in ("ConsumerPolicy", "SweeperRole"):
+    for owner in ("ConsumerPolicy", "SweeperRole", "IcebergRole"):
         listing = [s for name, s in ALLOWED if name == owner and "s3:ListBucket" in as_list(s["Action"])]
         assert [list(s["Condition"]) for s in listing] == [["StringLikeIfExists"]]
 

@@ -11,9 +11,10 @@ from observability import METRIC_OF, metrics, report
 
 TEMPLATE = validate_application.load_template()
 RUNBOOK = (validate_application.ROOT / "docs" / "runbook.md").read_text()
-SWEEPER_METRICS = re.findall(
-    r'add_metric\("(\w+)"', (validate_application.ROOT / "functions" / "sweeper" / "report.py").read_text()
-)
+SCHEDULED_METRICS = {
+    name: re.findall(r'add_metric\("(\w+)"', (validate_application.ROOT / "functions" / name / "report.py").read_text())
+    for name in ("sweeper", "iceberg")
+}
 CONSUMERS = ("clickstream", "logs", "landing")
 LAMBDA_METRICS = {"Errors", "OffsetLag", "Throttles"}
 SLUGS = {
@@ -30,7 +31,7 @@ def alarms(resources):
     return {n: r["Properties"] for n, r in resources.items() if r["Type"] == "AWS::CloudWatch::Alarm"}
 
 
-ALARMS = alarms(deployed())
+ALARMS = alarms(deployed(Iceberg="true"))
 
 
 def body(resources):
@@ -64,7 +65,7 @@ def test_every_section_that_looks_like_an_alarms_is_one():
 
 @pytest.mark.parametrize(
     "parameters",
-    [{}, {"Consume": "false"}, {"ClusterKind": "Serverless"}, {"ClusterKind": "Express"}],
+    [{}, {"Iceberg": "true"}, {"Consume": "false"}, {"ClusterKind": "Serverless"}, {"ClusterKind": "Express"}],
     ids=lambda parameters: " ".join(parameters.values()) or "default",
 )
 def test_the_dashboard_shows_every_alarm_there_is_and_no_other(parameters):
@@ -93,10 +94,10 @@ def test_every_consumer_is_watched(pipeline, metric):
 @pytest.mark.parametrize("name", [n for n, a in ALARMS.items() if a.get("Namespace") == "Headrace/dev"])
 def test_an_alarm_of_ours_watches_a_metric_that_the_service_publishes(name):
     namespace, metric, ((dimension),) = watched(ALARMS[name])
-    published = SWEEPER_METRICS if dimension["Value"] == "sweeper" else METRIC_OF.values()
+    published = SCHEDULED_METRICS.get(dimension["Value"], METRIC_OF.values())
     assert dimension["Name"] == "service"
     assert metric in published
-    functions = [r["Properties"] for r in deployed().values() if r["Type"] == "AWS::Serverless::Function"]
+    functions = [r["Properties"] for r in deployed(Iceberg="true").values() if r["Type"] == "AWS::Serverless::Function"]
     names = [f["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] for f in functions]
     assert dimension["Value"] in names
     variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
@@ -153,6 +154,11 @@ SILENCE = {
 def test_silence_means_what_its_publisher_makes_of_it(name):
     kind = next((kind for kind in SILENCE if name.endswith(f"{kind}Alarm")), None)
     assert ALARMS[name]["TreatMissingData"] == (SILENCE[kind] if kind else "breaching")
+
+
+def test_an_hour_without_a_run_is_never_as_planned():
+    longest_s = 60 * TEMPLATE["Parameters"]["IcebergIntervalMinutes"]["MaxValue"]
+    assert ALARMS["IcebergStaleAlarm"]["Period"] >= 2 * longest_s
 
 
 def test_an_hour_without_a_sweep_is_never_as_planned():

@@ -25,4 +25,4 @@ def test_every_type_of_one_value_is_in_the_table():
 def test_its_column_is_the_one_that_the_table_says(kind):
     avro = kind if kind in PRIMITIVES else {"type": BASES.get(kind, "long"), "logicalType": kind}
     text = json.dumps({"type": "record", "name": "R", "fields": [{"name": "x", "type": avro}]})
-    assert f"<{COLUMNS[kind]}>" in repr(schema.parse(text).arrow_type("x"))
+    assert f"<{COLUMNS[kind]}>" in repr(schema.parse(text).landed_fields()[0].type)

@@ -76,6 +76,7 @@ def _place(key: str) -> Place:
 
 def _values(column: Any, arrow_type: DataType) -> list[Any]:
     if DataType.is_timestamp(arrow_type):
-        column = column.cast(DataType.int64())
+        # Landed times are microseconds in the files; what is expected of the demo's records is in milliseconds.
+        column = column.cast(DataType.timestamp("ms", tz=arrow_type.tz)).cast(DataType.int64())
     values: list[Any] = column.to_pylist()
     return values

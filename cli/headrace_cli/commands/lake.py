@@ -14,6 +14,7 @@ from arro3.io import write_parquet
 from headrace_cli import lake_reader
 from headrace_cli.commands.examples import examples
 from headrace_cli.commands.lake_catalog import catalog
+from headrace_cli.commands.lake_iceberg import iceberg
 from headrace_cli.commands.lake_merge import merge
 from headrace_cli.commands.progress import tracked
 from headrace_cli.commands.rendering import cell, columns_text, json_line, print_table
@@ -29,6 +30,7 @@ from headrace_cli.stores import open_objects
         headrace lake show ./out/lake clickstream/sessions --limit 5
         headrace lake merge ./out/lake clickstream/page_minutes --limit 5
         headrace lake copy s3://my-lake landing/clicks --out clicks.parquet
+        headrace lake iceberg commit ./out/lake
         """
     )
 )
@@ -41,6 +43,7 @@ def lake() -> None:
 
 lake.add_command(merge)
 lake.add_command(catalog)
+lake.add_command(iceberg)
 
 
 @lake.command(

@@ -42,10 +42,10 @@ def show(*, file: Path, as_json: bool) -> None:
 
     Exit status 0; 2: FILE is no schema that can be used, and why.
     """
-    fields = schemas.load(file).fields
+    schema = schemas.load(file)
     rows = [
-        {"field": f.name, "avro": described(f.avro_type), "arrow": _column(f.arrow_type), "needed": _needed(f)}
-        for f in fields
+        {"field": f.name, "avro": described(f.avro_type), "arrow": _column(landed.type), "needed": _needed(f)}
+        for f, landed in zip(schema.fields, schema.landed_fields(), strict=True)
     ]
     click.echo("\n".join(map(json.dumps, rows)) if as_json else columns_text(rows))
 

@@ -147,7 +147,9 @@ def _observed(app: WsgiApp, on_exchange: Callable[[Exchange], None]) -> WsgiApp:
     """The application, telling of each request after its answer."""
 
     def observed(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        # A body in chunks says nowhere how long it is, and ends by itself.
+        length = -1 if environ.get("wsgi.input_terminated") else int(environ.get("CONTENT_LENGTH") or 0)
+        body = environ["wsgi.input"].read(length)
         environ["wsgi.input"] = io.BytesIO(body)
         statuses: list[str] = []
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from arro3.core import Array, DataType, Field, RecordBatch, Schema, Table, list_array, struct_array
 from arro3.io import read_ipc_stream, write_ipc_stream
+from msgspec.structs import replace
 
 from headrace.avro_types import ArrayType, AvroType, Decimal, Enum, Fixed, MapType, Nullable, RecordType, Scalar, Union
 
@@ -58,6 +59,31 @@ def arrow_type(of: AvroType) -> DataType:  # noqa: PLR0911 - a case per type
             return DataType.struct([_field(field.name, field.of) for field in of.fields])
         case Union():
             return DataType.struct([Field(b.member, arrow_type(b.of), nullable=True) for b in of.branches])
+
+
+def landed_type(of: AvroType) -> DataType:
+    """The type of the column in a table of records, which its `arrow_type` is cast to.
+
+    Its times are microseconds: Iceberg knows no coarser ones, and Spark takes milliseconds for them.
+    """
+    return arrow_type(_in_micros(of))
+
+
+def _in_micros(of: AvroType) -> AvroType:  # noqa: PLR0911 - a case per type
+    match of:
+        case Scalar():
+            return replace(of, kind=of.kind.replace("timestamp-millis", "timestamp-micros"))
+        case Nullable():
+            return replace(of, of=_in_micros(of.of))
+        case ArrayType():
+            return replace(of, items=_in_micros(of.items))
+        case MapType():
+            return replace(of, values=_in_micros(of.values))
+        case RecordType():
+            return replace(of, fields=tuple(replace(field, of=_in_micros(field.of)) for field in of.fields))
+        case Union():
+            return replace(of, branches=tuple(replace(branch, of=_in_micros(branch.of)) for branch in of.branches))
+    return of
 
 
 def _field(name: str, of: AvroType) -> Field:

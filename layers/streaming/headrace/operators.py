@@ -187,8 +187,8 @@ class _RunningLand:
     def __init__(self, codec: Codec, topic: str, bucket_hours: int) -> None:
         self._schema = codec.schema
         rescued = (Field(RESCUED, DataType.string(), nullable=True),) if codec.rescues else ()
-        self._names = [*(field.name for field in codec.schema.fields), *([RESCUED] if rescued else [])]
-        fields = (*codec.schema.arrow_fields(), *rescued, *lake.RECORD_FIELDS)
+        self._declared = (*codec.schema.arrow_fields(), *rescued)
+        fields = (*codec.schema.landed_fields(), *rescued, *lake.RECORD_FIELDS)
         self._table = LakeTable(topic, fields, complete=True, aliases=codec.schema.aliases, bucket_hours=bucket_hours)
         self._batch: Batch | None = None
 
@@ -201,8 +201,8 @@ class _RunningLand:
         if batch is None or not batch.records:
             return []
         columns = [
-            lake.column(batch.column(name), field.type, nullable=field.nullable)
-            for name, field in zip(self._names, self._table.fields, strict=False)
+            lake.column(batch.column(declared.name), declared.type, nullable=declared.nullable).cast(landed.type)
+            for declared, landed in zip(self._declared, self._table.fields, strict=False)
         ]
         return [Rows(self._table, batch.times_ms, [*columns, *lake.record_columns(batch.records)])]
 

@@ -86,8 +86,12 @@ class Schema(msgspec.Struct, frozen=True):
         return self.project((name,)).fields[0].arrow_type
 
     def arrow_fields(self) -> list[ArrowField]:
-        """The table's columns."""
+        """The columns, times in the schema's units."""
         return [ArrowField(f.name, f.arrow_type, nullable=f.optional) for f in self.fields]
+
+    def landed_fields(self) -> list[ArrowField]:
+        """The columns of a table of records."""
+        return [ArrowField(f.name, columns.landed_type(f.avro_type), nullable=f.optional) for f in self.fields]
 
     @property
     def aliases(self) -> dict[str, tuple[str, ...]]:

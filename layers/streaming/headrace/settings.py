@@ -18,6 +18,7 @@ MAX_DURATION_MS = 366 * 24 * 3_600_000
 """The longest duration that is believed; more is a mistake in the unit."""
 
 MAX_ROW_DIGITS = 12
+MAX_HOURS = 366 * 24
 
 _AVSC = r"\w[\w.-]*\.avsc"
 CODEC_OF_TOPIC = re.compile(rf"([A-Za-z0-9._-]{{1,249}})=(raw|log|json:{_AVSC}|avro:{_AVSC}(?::{_AVSC})?)", re.ASCII)
@@ -76,6 +77,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """HEADRACE_BOOTSTRAP_SERVERS: where the sweeper finds Kafka, `HOST:PORT[,HOST:PORT…]`."""
     kafka_auth: Literal["plaintext", "iam"] = "iam"
     """HEADRACE_KAFKA_AUTH: how the sweeper logs in."""
+    iceberg_catalog: str = ""
+    """HEADRACE_ICEBERG_CATALOG: `glue:DATABASE` that has the Iceberg tables; empty: there are none."""
+    iceberg_snapshot_hours: int = 24
+    """HEADRACE_ICEBERG_SNAPSHOT_HOURS: how far back a query of an Iceberg table can travel."""
 
     @property
     def dry_run(self) -> bool:
@@ -132,6 +137,12 @@ def _duration_ms(least: int) -> tuple[Callable[[str], int], str]:
         return value
 
     return parse, f"a whole number of milliseconds from {least} to {MAX_DURATION_MS}"
+
+
+def _hours(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_ROW_DIGITS and 1 <= int(text) <= MAX_HOURS):
+        raise ValueError(text)
+    return int(text)
 
 
 def _rows(text: str) -> int:
@@ -191,5 +202,7 @@ _FIELDS: Mapping[str, tuple[Callable[[str], object], str]] = {
     "drain": (_matching("true|false"), "true or false"),
     "bootstrap_servers": (_matching(rf"{HOST_AND_PORT}(,{HOST_AND_PORT})*"), "HOST:PORT[,HOST:PORT…]"),
     "kafka_auth": (_matching("plaintext|iam"), "plaintext or iam"),
+    "iceberg_catalog": (_matching("glue:[A-Za-z0-9_-]{1,255}"), "glue:DATABASE"),
+    "iceberg_snapshot_hours": (_hours, f"a whole number of hours from 1 to {MAX_HOURS}"),
 }
 """How each field's variable is read, and what it may be in words."""

@@ -82,6 +82,6 @@ def test_a_files_columns_are_shown(avsc, capsys):
     assert run(["schema", "show", avsc("one", *fields), "--json"]) == 0
     assert changes(capsys) == [
         {"field": "id", "avro": "int", "arrow": "Int32", "needed": "yes"},
-        {"field": "at", "avro": "timestamp-millis or null", "arrow": 'Timestamp(ms, "UTC")', "needed": "no"},
+        {"field": "at", "avro": "timestamp-millis or null", "arrow": 'Timestamp(µs, "UTC")', "needed": "no"},
         {"field": "kind", "avro": "string", "arrow": "Utf8", "needed": "has a default"},
     ]

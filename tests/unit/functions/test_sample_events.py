@@ -58,7 +58,7 @@ def invoked(name):
 
 def test_every_file_is_in_the_table():
     found = {str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.rglob("*.json")}
-    assert found == {*EXPECTED, "sweeper/schedule", "catalog/schedule"}
+    assert found == {*EXPECTED, "sweeper/schedule", "catalog/schedule", "iceberg/schedule"}
 
 
 @pytest.mark.parametrize("name", EXPECTED)

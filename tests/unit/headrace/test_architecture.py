@@ -67,7 +67,14 @@ EMPTY_NAMES = {
 
 SOURCES = sorted(
     path
-    for folder in ("layers/streaming/headrace", "functions", "emulator/kafka_esm", "cli/headrace_cli", "scripts")
+    for folder in (
+        "layers/streaming/headrace",
+        "layers/iceberg/headrace_iceberg",
+        "functions",
+        "emulator/kafka_esm",
+        "cli/headrace_cli",
+        "scripts",
+    )
     for path in (ROOT / folder).rglob("*.py")
 )
 
@@ -178,6 +185,19 @@ def test_the_emulator_knows_nothing_of_the_library():
     for path in folder_sources("emulator/kafka_esm"):
         assert not packages(path) & {"headrace", "headrace_cli"}, path
         assert "headrace" not in path.read_text().lower(), path
+
+
+def test_pyiceberg_and_pyarrow_stay_in_a_layer_of_their_own():
+    """What they cost, 150 MB and half a second, is paid by one function and by no other command."""
+    heavy = {"pyiceberg", "pyarrow"}
+    for path in SOURCES:
+        assert not packages(path) & heavy or "headrace_iceberg" in path.parts, path
+
+
+def test_what_is_to_be_added_is_decided_without_a_catalog():
+    for module in ("high_water", "landing_zone", "errors"):
+        found = packages(ROOT / "layers" / "iceberg" / "headrace_iceberg" / f"{module}.py") - sys.stdlib_module_names
+        assert found <= {"headrace", "headrace_iceberg", "msgspec"}
 
 
 def test_functions_reach_the_world_through_adapters():
