@@ -155,6 +155,7 @@ def file_rows(content: bytes) -> list[Row]:
 
 def _values(column: Any) -> list[Any]:
     if DataType.is_timestamp(column.type):
-        column = column.cast(DataType.int64())
+        # The oracle counts milliseconds; landed files have microseconds.
+        column = column.cast(DataType.timestamp("ms", tz=column.type.tz)).cast(DataType.int64())
     values: list[Any] = column.to_pylist()
     return values
