@@ -186,11 +186,12 @@ class KafkaLog:
             raise ConfigurationError(f"{where} does not let us read {topic_partition}: {error.str()}") from failure
         # The client says "unknown" as well of a partition whose leader is away, or whose broker is.
         unknown = {KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART}  # noqa: SLF001 - their public names
-        if error.code() in unknown:
-            if self._is_absent(consumer, topic_partition):
-                raise ConfigurationError(f"{where} has no partition {topic_partition}") from failure
-            if time.monotonic() < deadline:
-                return
+        if error.code() in unknown and self._is_absent(consumer, topic_partition):
+            raise ConfigurationError(f"{where} has no partition {topic_partition}") from failure
+        # A broker that has just come back is asked before it knows what it leads.
+        passing = {*unknown, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
+        if error.code() in passing and time.monotonic() < deadline:
+            return
         raise InfrastructureError(
             f"{where} does not answer for {topic_partition}: {error.str()} (last: {self._last_error})"
         ) from failure
