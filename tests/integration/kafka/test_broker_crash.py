@@ -26,21 +26,19 @@ def test_a_mapping_outlasts_its_broker_and_loses_nothing(*, server, new_topic, p
     one, place, notices = mapping(topic, batch_size=10), TopicPartition(topic, 0), []
     produce(topic, range(25))
     handler = _Killing(server)
-    with (
-        KafkaLog(server.bootstrap_servers, "plaintext", timeout_s=2) as log,
-        emulate(handler, one, on_event=lambda notice: notices.append(notice.text)) as emulator,
-    ):
+    with KafkaLog(server.bootstrap_servers, "plaintext", timeout_s=2) as log:
         assert log.has_backlog(place, 24) is True
-        eventually(lambda: any(text.startswith("waits for Kafka: ") for text in notices), seconds=20)
-        with pytest.raises(DrainTimeoutError, match="F: waits for Kafka: "):
-            emulator.wait_drained(0.1)
-        assert handler.applied == {0: list(range(20))}
-        with pytest.raises(InfrastructureError):
-            log.has_backlog(place, 24)
+        with emulate(handler, one, on_event=lambda notice: notices.append(notice.text)) as emulator:
+            eventually(lambda: any(text.startswith("waits for Kafka: ") for text in notices), seconds=20)
+            with pytest.raises(DrainTimeoutError, match="F: waits for Kafka: "):
+                emulator.wait_drained(0.1)
+            assert handler.applied == {0: list(range(20))}
+            with pytest.raises(InfrastructureError):
+                log.has_backlog(place, 24)
 
-        server.start()
-        assert [log.has_backlog(place, offset) for offset in (24, 25)] == [True, False]
-        emulator.wait_drained(20)
+            server.start()
+            assert [log.has_backlog(place, offset) for offset in (24, 25)] == [True, False]
+            emulator.wait_drained(20)
     assert handler.applied == {0: [*range(20), *range(10, 25)]}
     assert committed(one) == [25]
 
