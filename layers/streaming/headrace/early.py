@@ -53,10 +53,8 @@ class RunningEarly:
         self._watermarks_ms = batch.watermarks_ms
         late_records = []
         pending: list[tuple[int, int]] = []
-        columns = [batch.shared(name) for name in self._key]
-        keys = list(zip(*columns, strict=True)) if columns else [()] * len(batch.times_ms)
         for index, (key, time_ms, watermark_ms) in enumerate(
-            zip(keys, batch.times_ms, batch.watermarks_ms, strict=False)
+            zip(batch.keys(self._key), batch.times_ms, batch.watermarks_ms, strict=False)
         ):
             windows = self._containing(time_ms)
             missed = [window for window in windows if window.end_ms + self._lateness_ms <= watermark_ms]

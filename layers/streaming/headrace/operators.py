@@ -81,6 +81,10 @@ class Batch:
             column = self._shared[name] = self._texts.shared(name, self.column(name))
         return column
 
+    def keys(self, names: Sequence[str]) -> Sequence[tuple[Any, ...]]:
+        """These fields of each record, together, to be kept; of no names, one key for all."""
+        return list(zip(*map(self.shared, names), strict=True)) if names else [()] * len(self.records)
+
     def only(self, indices: Sequence[int]) -> "Batch":
         """The records at these places, ascending."""
         return self if len(indices) == len(self.records) else self.picked(indices)

@@ -108,7 +108,7 @@ class RunningSessions:
         self.state.release(closed)
         rows = self.state.numbers()
         columns = [[column[row] for row in rows] for column in self.state.columns[: len(self._key)]]
-        keys: Sequence[Key] = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True)) or [()] * len(rows)
+        keys = _keys(columns, len(rows))
         self._row_of = dict(zip(keys, rows, strict=True))
         if len(self._row_of) < len(rows):
             self._find_several(keys, rows)
@@ -129,10 +129,7 @@ class RunningSessions:
             of_key.sort(key=self._starts_ms.__getitem__)
 
     def _keys(self, batch: Batch) -> Sequence[Key]:
-        columns = [batch.column(name) for name in self._key]
-        if len(columns) == 1:
-            return columns[0]
-        return list(zip(*columns, strict=True)) if columns else [()] * len(batch.times_ms)
+        return _keys([batch.column(name) for name in self._key], len(batch.times_ms))
 
     def _take(self, batch: Batch, first: int, rows: list[Any]) -> None:
         """Into the aggregates; the records from `first` on, without those that belong nowhere."""
@@ -241,7 +238,7 @@ class RunningSessions:
 
     def _forget(self, rows: list[int]) -> None:
         columns = [[column[row] for row in rows] for column in self.state.columns[: len(self._key)]]
-        keys: Sequence[Key] = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True)) or [()] * len(rows)
+        keys = _keys(columns, len(rows))
         several: set[Key] = set()
         for key, row in zip(keys, rows, strict=True):
             if self._row_of.get(key) == row:
@@ -252,6 +249,13 @@ class RunningSessions:
         for key in several:
             self._note(key, [row for row in self._rows_of[key] if row not in closed])
         self.state.release(rows)
+
+
+def _keys(columns: Sequence[Sequence[Any]], number: int) -> Sequence[Key]:
+    """So many keys, of their fields' columns."""
+    if len(columns) == 1:
+        return columns[0]
+    return list(zip(*columns, strict=True)) if columns else [()] * number
 
 
 def _copied(key: Key) -> Key:

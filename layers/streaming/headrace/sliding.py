@@ -67,8 +67,7 @@ class RunningSliding:
 
     def apply(self, batch: Batch) -> list[LateRecord]:
         """See `operators.Running.apply`."""
-        columns = [batch.shared(name) for name in self._key]
-        keys: Sequence[Key] = list(zip(*columns, strict=True)) if columns else [()] * len(batch.times_ms)
+        keys = batch.keys(self._key)
         if batch.most_overdue_ms > self._lateness_ms:
             return self._apply_one_by_one(batch, keys)
         self._take(batch, keys)
