@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from awslambdaric import lambda_runtime_client
 from built_functions import BUILT, LOGICAL_IDS, OVERRIDES, wait_for_lines, wait_for_rows
 from sample_events import EVENTS, EXPECTED
 
@@ -120,7 +121,7 @@ def test_a_template_says_whether(template):
 def test_where_the_runtime_has_no_place_for_it_handlers_go_on_with_dicts(monkeypatch):
     """Another release of the client, or none: a setting, never a reason to fail."""
     wanted = Settings(raw_events="true")
-    client = pytest.importorskip("awslambdaric.lambda_runtime_client").LambdaRuntimeClient
+    client = lambda_runtime_client.LambdaRuntimeClient
     original = client.marshaller
     monkeypatch.setattr(client, "marshaller", object())
     assert not raw_event.ask_for(wanted)

@@ -15,7 +15,7 @@ from headrace.records import JsonRecord, Record, TopicPartition
 EVENT_SOURCES = ("aws:kafka", "SelfManagedKafka", "aws:SelfManagedKafka")
 """Values of `eventSource`: MSK's, self-managed Kafka's, and the latter as some of AWS's own samples write it."""
 
-_place, _topic, _partition = attrgetter("topic", "partition"), attrgetter("topic"), attrgetter("partition")
+_topic, _partition = attrgetter("topic"), attrgetter("partition")
 _offset = attrgetter("offset")
 _FIREHOSE_MARKERS = ("deliveryStreamArn", "sourceMSKArn")
 
@@ -80,11 +80,11 @@ def _is_firehoses(event: Any) -> bool:
 
 
 def _group(records: Sequence[Record], partitions: dict[TopicPartition, list[Record]]) -> None:
-    first = TopicPartition(*_place(records[0])) if records else None
-    if first and list(map(_topic, records)).count(first.topic) == list(map(_partition, records)).count(
-        first.partition
-    ) == len(records):
-        partitions.setdefault(first, []).extend(records)
+    if not records:
+        return
+    topics, numbers = list(map(_topic, records)), list(map(_partition, records))
+    if topics.count(topics[0]) == numbers.count(numbers[0]) == len(records):  # as it should be: one place, seen in C
+        partitions.setdefault(TopicPartition(topics[0], numbers[0]), []).extend(records)
         return
     for record in records:
         partitions.setdefault(record.topic_partition, []).append(record)
