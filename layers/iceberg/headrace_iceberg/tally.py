@@ -22,7 +22,7 @@ def tally_columns(names: Iterable[str]) -> list[str]:
     return found if len(found) == len((PARTITION, OFFSET)) else []
 
 
-def tally_of(rows: pa.Table | pa.RecordBatch) -> Tally:
+def tally_of(rows: pa.Table) -> Tally:
     """The tally of some rows; that of more is the sum of theirs."""
     tally: Tally = Counter({("rows", None): rows.num_rows})
     if not tally_columns(rows.schema.names):

@@ -64,8 +64,8 @@ def read_struct(data: Data, at: int) -> tuple[dict[int, Value], int]:
                 found[number] = kind == TRUE
             else:
                 found[number], at = _value(data, at, kind)
-    except IndexError:
-        raise Malformed(f"a struct goes on behind the last of {len(data)} bytes") from None
+    except (IndexError, RecursionError):
+        raise Malformed(f"a struct goes on behind the last of {len(data)} bytes, or ever deeper") from None
     return found, at + 1
 
 
