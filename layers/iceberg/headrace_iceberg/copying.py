@@ -119,8 +119,8 @@ class Copier:
         return empty
 
     def _pieces(self, location: str) -> Iterator[Piece]:
-        with reading(self._io, location):
-            source = open_source(self._io, location)
+        source = open_source(self._io, location)
+        with reading(self._io, location, source):
             metadata = pq.read_metadata(source)
             for number in range(metadata.num_row_groups):
                 if metadata.row_group(number).num_rows:
@@ -130,8 +130,7 @@ class Copier:
         chunks_of = group.columns()
         not_joined = {path: chunks for path, chunks in chunks_of.items() if not may_be_joined(chunks)}
         known = tally_columns(chunks_of)
-        schema = group.pieces[0].metadata.schema
-        texts = [path for path, chunks in not_joined.items() if _repeat(path, chunks, schema)]
+        texts = [path for path, chunks in not_joined.items() if _is_text(chunks, path) and _repeat(chunks)]
         rows = self._decoded(group.pieces, list(dict.fromkeys([*known, *not_joined])), texts)
         if not_joined:
             chunks_of.update(_encoded(rows, list(not_joined)))
@@ -142,7 +141,7 @@ class Copier:
         """Some columns of all pieces; texts stay in their dictionaries."""
         tables = []
         for piece in pieces if paths else ():
-            with reading(self._io, piece.location):
+            with reading(self._io, piece.location, piece.source):
                 file = pq.ParquetFile(piece.source, metadata=piece.metadata, read_dictionary=texts)
                 tables.append(file.read_row_group(piece.number, columns=paths, use_threads=False))
         return pa.concat_tables(tables) if tables else pa.table({})
@@ -189,12 +188,15 @@ def _piece(location: str, source: pa.NativeFile, metadata: pq.FileMetaData, numb
     return Piece(location, source, metadata, number, rows, chunks)
 
 
-def _repeat(path: str, chunks: Sequence[Chunk], schema: pq.ParquetSchema) -> bool:
-    """Whether a column is better not taken out of its dictionaries; pyarrow can do that with texts outside of lists."""
-    names = [schema.column(number).path for number in range(len(schema))]
-    is_text = schema.column(names.index(path)).physical_type == "BYTE_ARRAY" and "." not in path
+def _is_text(chunks: Sequence[Chunk], path: str) -> bool:
+    """Texts or bytes outside of lists and records: pyarrow can leave those in their dictionaries."""
+    return chunks[0].physical_type == "BYTE_ARRAY" and "." not in path
+
+
+def _repeat(chunks: Sequence[Chunk]) -> bool:
+    """Whether so few values are different that joining dictionaries is less work than making one of all values."""
     different = sum(chunk.dictionary_values for chunk in chunks)
-    return is_text and 0 < different < SELDOM * sum(chunk.values for chunk in chunks)
+    return 0 < different < SELDOM * sum(chunk.values for chunk in chunks)
 
 
 def _encoded(rows: pa.Table, paths: Sequence[str]) -> dict[str, list[Chunk]]:

@@ -58,33 +58,44 @@ def read_footer(io: FileIO, location: str) -> Footer:
         raise CatalogFailed(f"{location}: {_first_line(error)}") from error
 
 
-@contextmanager
-def reading(io: FileIO, location: str) -> Iterator[None]:
-    """What goes wrong while a file is read, in our words.
+def open_source(io: FileIO, location: str) -> pa.NativeFile:
+    """A file to read from; a small one is read at once, which is one request instead of several.
 
     Raises:
-        FileUnreadable: there is no such file, or it is damaged.
+        FileUnreadable: there is no such file.
+        CatalogFailed: the store did not answer.
+    """
+    file = io.new_input(location)
+    try:
+        stream = file.open()
+        if len(file) > WHOLE_BYTES:
+            return stream if isinstance(stream, pa.NativeFile) else pa.PythonFile(stream, mode="r")
+        with stream:
+            return pa.BufferReader(stream.read())
+    except FileNotFoundError as error:
+        raise FileUnreadable(location, _first_line(error)) from error
+    except OSError as error:
+        raise CatalogFailed(f"{location}: {_first_line(error)}") from error
+
+
+@contextmanager
+def reading(io: FileIO, location: str, source: pa.NativeFile) -> Iterator[None]:
+    """What goes wrong while a source is read, in our words.
+
+    Raises:
+        FileUnreadable: it is damaged.
         CatalogFailed: the store did not answer.
     """
     try:
         yield
-    except (ValueError, FileNotFoundError) as error:  # pa.ArrowInvalid and thrift.Malformed are ValueErrors
+    except ValueError as error:  # pa.ArrowInvalid and thrift.Malformed are such
         raise FileUnreadable(location, _first_line(error)) from error
-    except OSError as error:
-        read_footer(io, location)  # tells a damaged file from a store that does not answer
-        if any(sign in str(error).lower() for sign in ("corrupt", "decompress", "zstd", "thrift", "page")):
-            raise FileUnreadable(location, _first_line(error)) from error
-        raise CatalogFailed(f"{location}: {_first_line(error)}") from error
-
-
-def open_source(io: FileIO, location: str) -> pa.NativeFile:
-    """A file to read from; a small one is read at once, which is one request instead of several."""
-    file = io.new_input(location)
-    stream = file.open()
-    if len(file) > WHOLE_BYTES:
-        return stream if isinstance(stream, pa.NativeFile) else pa.PythonFile(stream, mode="r")
-    with stream:
-        return pa.BufferReader(stream.read())
+    except OSError as error:  # pyarrow's word for damage, too
+        if not isinstance(source, pa.BufferReader):
+            read_footer(io, location)  # tells a damaged file from a store that does not answer
+            if not any(sign in str(error).lower() for sign in ("corrupt", "decompress", "zstd", "thrift", "page")):
+                raise CatalogFailed(f"{location}: {_first_line(error)}") from error
+        raise FileUnreadable(location, _first_line(error)) from error
 
 
 class Describer:

@@ -31,7 +31,7 @@ class Layouts:
     def _with_ids(self, columns: pa.Schema, text: str) -> bytes | None:
         schema = pyarrow_to_schema(columns, self._names, downcast_ns_timestamp_to_us=True)
         described = {number: (RESERVED.get(name, name), kind) for number, (name, kind) in _described(schema).items()}
-        if described != self._table:
+        if described != self._table or "." in text:  # a path of names with dots is ambiguous
             return None
         empty = empty_file(schema_to_pyarrow(schema, include_field_ids=True))
         # Of several ways to store a type pyarrow's may not be the file's; and a time may have another unit.

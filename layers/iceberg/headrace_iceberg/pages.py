@@ -49,6 +49,7 @@ class Chunk(NamedTuple):
     """Of all pages with their headers."""
     dictionary_uncompressed_bytes: int
     """Of the dictionary page alone."""
+    physical_type: str
     codec: str
     encodings: tuple[str, ...]
     nulls: int | None
@@ -138,6 +139,7 @@ def read_chunk(data: Data, column: pq.ColumnChunkMetaData, rows: int, flat: bool
         values,
         uncompressed,
         dictionary_uncompressed,
+        column.physical_type,
         column.compression,
         column.encodings,
         statistics.null_count if statistics is not None and statistics.has_null_count else None,

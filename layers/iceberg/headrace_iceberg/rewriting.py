@@ -96,7 +96,7 @@ class Rewriter:
             yield pa.Table.from_batches(run)
 
     def _read(self, location: str) -> Iterator[pa.RecordBatch]:
-        with reading(self._io, location), open_source(self._io, location) as source:
+        with open_source(self._io, location) as source, reading(self._io, location, source):
             for batch in pq.ParquetFile(source).iter_batches(BATCH_ROWS, use_threads=False):
                 yield batch.replace_schema_metadata()
 
