@@ -132,7 +132,7 @@ def _parts(target: str) -> tuple[Path, tuple[Path, Path]]:
 
 
 def _fingerprint(target: str) -> str:
-    digest = hashlib.sha256(f"{target} {sys.version} {ROOT} {package.compiler_for(target)}".encode())
+    digest = hashlib.sha256(f"{target} {sys.version} {ROOT} {package.compiler_for(target)} {package.EXTRAS}".encode())
     for path in sorted(file for name in INPUTS for file in _files(ROOT / name)):
         digest.update(f"{path.relative_to(ROOT)}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())

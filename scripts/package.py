@@ -31,6 +31,8 @@ RUNTIME_PROVIDES = ("boto3", "botocore")
 NOT_IMPORTED = ("click",)
 """Dependencies that nothing in Lambda imports: click is the MSK signer's command line."""
 
+EXTRAS = tuple(os.environ.get("HEADRACE_EXTRAS", "").split())
+"""Parts of the library that a deployment asks for: `avro`, 13 MB, where a topic carries Avro."""
 NOT_IN_ICEBERG = (
     *("confluent-kafka", "aws-msk-iam-sasl-signer-python"),  # the function talks to no broker
     *("rich", "markdown-it-py", "mdurl", "pygments", "requests", "fsspec"),  # of pyiceberg's command line, other stores
@@ -53,8 +55,9 @@ def locked_requirements(*pruned: str, of: str = "headrace") -> list[str]:
         SystemExit: uv refused; its own message is shown.
     """
     prune = [option for name in pruned for option in ("--prune", name)]
+    extras = [option for name in EXTRAS if of == "headrace" for option in ("--extra", name)]
     export = ["export", "--frozen", "--package", of, "--no-emit-workspace", "--no-dev"]
-    text = _uv(*export, "--no-annotate", "--no-header", *prune)
+    text = _uv(*export, "--no-annotate", "--no-header", *prune, *extras)
     return text.replace("\\\n", " ").splitlines()
 
 

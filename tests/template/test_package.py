@@ -131,3 +131,9 @@ def test_bytecode_is_trusted_whatever_the_times_say(layer):
     compiled = sorted(layer.glob("headrace/__pycache__/*.pyc"))
     assert compiled
     assert {path.read_bytes()[4:8] for path in compiled} == {(1).to_bytes(4, "little")}
+
+
+def test_a_deployment_asks_for_what_avro_needs(monkeypatch):
+    assert "fastavro" not in names(package.locked_requirements())
+    monkeypatch.setattr(package, "EXTRAS", ("avro",))
+    assert "fastavro" in names(package.locked_requirements())

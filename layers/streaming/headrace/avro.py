@@ -1,21 +1,22 @@
-"""Avro payloads to values.
+"""Avro payloads to values, read with fastavro.
 
-    bytes ─► framing: the writer's schema ─► a decoder, laid out for the wanted fields ─► msgspec ─► values as from JSON
+    bytes ─► framing: the writer's schema ─► fastavro, laid out for the wanted fields ─► msgspec ─► values as from JSON
 
-The decoder knows no reader's schema, because resolving it per record would cost more than reading all fields:
-`avro_layout` resolves once.
+fastavro is imported where a codec is made, because a pipeline without Avro must not pay for it; the layer carries it
+only with `headrace[avro]`. It gets no reader's schema, because resolving it per record costs a third more than reading
+all fields: `avro_layout` resolves once.
 """
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
 
-from headrace.avro_decoder import decoder
 from headrace.avro_layout import layout
 from headrace.avro_types import Branch, Decimal, Enum, Fixed, Scalar, Union
 from headrace.codec import Decoded, Value, rescue, rescuing
-from headrace.errors import PoisonError, SchemaError
+from headrace.errors import ConfigurationError, PoisonError, SchemaError
 from headrace.json_spelling import JsonSpelling, decimal_of, one_of
 from headrace.records import Record
 from headrace.schema import Schema
@@ -24,9 +25,6 @@ from headrace.spelling import spelled
 Framing: TypeAlias = Callable[[bytes], tuple[Schema, bytes]]
 """From a payload to its writer's schema and the record's own bytes, or PoisonError: the place for a registry, whose
 serializers put a schema's number before the record. Equal schemas have to be one object: it is looked up by that."""
-
-TOGETHER = 100
-"""Records whose fields msgspec checks in one call: a call costs something, and so do dicts that pile up until then."""
 
 _Reading: TypeAlias = Callable[[bytes | None], dict[str, Any]]
 
@@ -50,6 +48,7 @@ class AvroCodec:
 
         Raises:
             SchemaError: a field cannot be read from what the writer writes.
+            ConfigurationError: fastavro is not installed.
         """
         self.schema = schema
         self._wanted = schema.record_type
@@ -60,32 +59,26 @@ class AvroCodec:
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         """See `Codec.decode`."""
-        decoded = Decoded([], [], [])
-        for start in range(0, len(records), TOGETHER):
-            self._decode_some(records[start : start + TOGETHER], decoded)
-        decoded.poison.sort(key=lambda item: item[0].offset)
-        return decoded
-
-    def _decode_some(self, records: Sequence[Record], decoded: Decoded) -> None:
         read = self._read
         readable: list[Record] = []
         objects: list[dict[str, Any]] = []
+        poison: list[tuple[Record, PoisonError]] = []
         for record in records:
             try:
                 objects.append(read(record.value))
             except PoisonError as error:
-                decoded.poison.append((record, error))
+                poison.append((record, error))
             else:
                 readable.append(record)
         try:
             values = msgspec.convert(objects, list[self._reader.type], dec_hook=spelled)  # type: ignore[name-defined] # built at run time
         except (msgspec.ValidationError, UnicodeEncodeError):
-            self._one_by_one(readable, objects, decoded)
-        else:
-            decoded.records += readable
-            decoded.values += values
+            return self._one_by_one(readable, objects, poison)
+        return Decoded(readable, values, poison)
 
     def _framed(self, framing: Framing) -> _Reading:
+        fastavro()
+
         def read(payload: bytes | None) -> dict[str, Any]:
             if not payload:
                 raise _absent(payload)
@@ -105,15 +98,20 @@ class AvroCodec:
             known = self._readings[id(writer)] = (writer, _reading(layout(writer.record_type, self._wanted)))
         return known[1]
 
-    def _one_by_one(self, records: Sequence[Record], objects: Sequence[dict[str, Any]], decoded: Decoded) -> None:
+    def _one_by_one(
+        self, records: Sequence[Record], objects: Sequence[dict[str, Any]], poison: list[tuple[Record, PoisonError]]
+    ) -> Decoded:
+        decoded = Decoded([], [], poison)
         for record, fields in zip(records, objects, strict=True):
             try:
                 value = self._value(fields)
             except PoisonError as error:
-                decoded.poison.append((record, error))
+                poison.append((record, error))
             else:
                 decoded.records.append(record)
                 decoded.values.append(value)
+        poison.sort(key=lambda item: item[0].offset)
+        return decoded
 
     def _value(self, fields: dict[str, Any]) -> Value:
         try:
@@ -123,7 +121,7 @@ class AvroCodec:
 
 
 class AvroSpelling(JsonSpelling):
-    """What the decoder makes of bytes by an `avro_layout`: numbers, bytes, text, unions that say which they are."""
+    """What fastavro makes of bytes by an `avro_layout`: numbers, bytes, text, unions that say which they are."""
 
     guesses = False
 
@@ -154,19 +152,38 @@ class AvroSpelling(JsonSpelling):
         return msgspec.UNSET
 
 
+def fastavro() -> Any:
+    """The library, imported by the first codec.
+
+    Raises:
+        ConfigurationError: it is not installed.
+    """
+    try:
+        import fastavro as library  # noqa: PLC0415 - see the module's docstring
+    except ImportError as error:
+        raise ConfigurationError(f"Avro needs fastavro: build the layer with headrace[avro] ({error})") from None
+    return library
+
+
 def _reading(definition: dict[str, Any]) -> _Reading:
     """One payload's fields, or PoisonError."""
-    decode = decoder(definition)
+    parsed = fastavro().parse_schema(definition)
+    decode: Callable[..., Any] = fastavro().schemaless_reader
 
     def read(payload: bytes | None) -> dict[str, Any]:
         if not payload:
             raise _absent(payload)
+        stream = io.BytesIO(payload)
         try:
-            fields: dict[str, Any] = decode(payload)
+            fields: dict[str, Any] = decode(stream, parsed)
+        except MemoryError:
+            raise  # the machine's trouble, not the record's
         except UnicodeDecodeError as error:
             raise PoisonError("not_utf8", str(error)) from None
-        except (EOFError, ValueError) as error:
-            raise PoisonError("invalid_avro", str(error)) from None
+        except Exception as error:  # noqa: BLE001 - bytes that are no record fail in many ways: EOF, struct, index, …
+            raise PoisonError("invalid_avro", f"{type(error).__name__}: {error}") from None
+        if surplus := len(payload) - stream.tell():
+            raise PoisonError("invalid_avro", f"{surplus} byte(s) after the record")
         return fields
 
     return read

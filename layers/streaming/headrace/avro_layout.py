@@ -1,8 +1,8 @@
-"""How records of a writer's schema lie in bytes, said so that a decoder makes what the wanted schema's reader expects.
+"""How records of a writer's schema lie in bytes, said so that fastavro makes what the wanted schema's reader expects.
 
 Which written field becomes which wanted one is decided here, once, and costs nothing per record: Avro's bytes hold no
-names, so the decoder gets the writer's schema with the reader's names in it. A record of one field lies in bytes as
-that field does, so every branch of a union is handed over as such a record, and comes back saying which it was.
+names, so the writer's schema is handed to fastavro with the reader's names in it. A record of one field lies in bytes
+as that field does, so every branch of a union is handed over as such a record, and comes back saying which it was.
 Logical types are left out: values keep times as numbers, and an object for each would cost as much as the rest.
 """
 
@@ -31,7 +31,7 @@ _UUID_BYTES = 16
 
 
 def layout(written: RecordType, wanted: RecordType) -> dict[str, Any]:
-    """The writer's schema for the decoder, with the wanted record's names.
+    """The writer's schema for fastavro, with the wanted record's names.
 
     Raises:
         SchemaError: a field cannot be read from what the writer writes.

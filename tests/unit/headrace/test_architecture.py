@@ -23,7 +23,7 @@ LIBRARY = ROOT / "layers" / "streaming" / "headrace"
 RINGS = {
     0: {"errors", "records"},
     1: {
-        *("aggregates", "avro", "avro_decoder", "avro_layout", "avro_types", "avsc", "buckets", "cells", "checksum"),
+        *("aggregates", "avro", "avro_layout", "avro_types", "avsc", "buckets", "cells", "checksum"),
         *("catalog", "catalog_changes", "codec", "footer", "hive"),
         *("columns", "distinct_count", "event", "event_time", "evolution", "fold", "json_object", "json_spelling"),
         "lake",
@@ -41,7 +41,7 @@ EDGE = {"settings"}
 PLACED = {*RINGS[0], *RINGS[1], *RINGS[2], *RINGS[3], *ADAPTERS, *EDGE}
 
 SDKS = {"aws_msk_iam_sasl_signer", "boto3", "botocore", "confluent_kafka", "obstore", "s3transfer"}
-ROW_FORMATS = {"arro3", "msgspec"}
+ROW_FORMATS = {"arro3", "fastavro", "msgspec"}
 """What a module outside the adapters needs that Python does not have."""
 IMPURE = {
     *("asyncio", "ctypes", "fcntl", "glob", "http", "locale", "logging", "multiprocessing", "os", "platform", "random"),
