@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyiceberg.io import FileIO
-from pyiceberg.io.pyarrow import _to_requested_schema, pyarrow_to_schema, schema_to_pyarrow
+from pyiceberg.io.pyarrow import pyarrow_to_schema, schema_to_pyarrow
 from pyiceberg.manifest import DataFile
 from pyiceberg.schema import Schema
 from pyiceberg.table.metadata import TableMetadata
@@ -21,6 +21,7 @@ from pyiceberg.table.metadata import TableMetadata
 from headrace_iceberg.columns import BUCKET, RESERVED
 from headrace_iceberg.data_files import Describer, read_footer
 from headrace_iceberg.errors import CatalogFailed, FileUnreadable, RowsChanged
+from headrace_iceberg.projection import project
 
 ROW_GROUP_BYTES = 64 * 1024 * 1024
 """Of rows in memory that make one row group; compressed it is some 10 to 20 MB."""
@@ -92,9 +93,7 @@ class Rewriter:
             raise CatalogFailed(f"{location}: {error}") from error
 
     def _as_the_table_is(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        projected = _to_requested_schema(
-            self._schema, self._ids_of(batch.schema), batch, downcast_ns_timestamp_to_us=True, include_field_ids=False
-        )
+        projected = project(self._schema, self._ids_of(batch.schema), batch)
         if projected.schema.equals(self._columns):
             return projected
         return pa.RecordBatch.from_arrays(
