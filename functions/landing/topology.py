@@ -66,6 +66,7 @@ def _codec(name: str, settings: Settings) -> Codec:
     kind, *files = name.split(":")
     if files and all(file and Path(file).name == file for file in files):
         schemas = [schema.load(SCHEMAS / file) for file in files]
+        schemas[0].landed_fields()  # refused now, not with the first record
         if kind == "json" and len(schemas) == 1:
             return JsonCodec(schemas[0], keep_duplicates=settings.landing_duplicate_keys == "rescue")
         if kind == "avro" and len(schemas) <= 2:  # noqa: PLR2004 - the wanted one and the writer's
