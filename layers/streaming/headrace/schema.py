@@ -100,8 +100,8 @@ class Schema(msgspec.Struct, frozen=True):
         """
         if taken := [field.name for field in self.fields if field.name.lower() in FOLDERS]:
             raise SchemaError(
-                f"field {taken[0]!r}: landed files lie in folders date=…/hour=…, which readers take for columns of these "
-                f"names; call it something else, with the alias {taken[0]!r} for the records"
+                f"field {taken[0]!r}: landed files lie in folders date=…/hour=…, which readers take for columns of "
+                f"these names; call it something else, with the alias {taken[0]!r} for the records"
             )
         return [ArrowField(f.name, columns.landed_type(f.avro_type), nullable=f.optional) for f in self.fields]
 
