@@ -228,7 +228,7 @@ def _misfits(table: Table, footers: Mapping[PublishedFile, Footer]) -> dict[Publ
         try:
             adopt(transaction, columns)
         except SchemaConflict as error:
-            found |= dict.fromkeys(files, error)
+            found |= {file: SchemaConflict(error.problem, file.key) for file in files}
     return found
 
 

@@ -109,9 +109,9 @@ def finished(bounds: str, events: Iterable[Event], *, partition: int = 0, **decl
 def merged(bounds: str, events: Iterable[Event]) -> list[dict]:
     """What one partition makes of all events.
 
-    It is patient: where the watermark is the newest event's time, somebody else's event at a session's end closes it, and
-    the user's own at the same moment, which would have continued it, begins another one that touches it. Merging joins
-    those, as it joins what two partitions have of one session; so the reference must not part them.
+    It is patient: where the watermark is the newest event's time, somebody else's event at a session's end closes it,
+    and the user's own at the same moment, which would have continued it, begins another one that touches it. Merging
+    joins those, as it joins what two partitions have of one session; so the reference must not part them.
     """
     found = []
     for rows in finished(bounds, events, complete=True):
