@@ -20,7 +20,7 @@ from chaos.schedules import played
 from chaos.topic import TOPIC
 
 TESTS = Path(__file__).resolve().parents[1]
-SCHEDULES = 6
+SCHEDULES = 4
 """Here; `make chaos-lake` runs any number."""
 
 
@@ -44,7 +44,7 @@ def test_schedules_are_hard_enough(worlds):
         assert events[f"{kind} failed"] > 1
     for step in ("commit write", "compaction write", "commit commit table", "compaction commit table"):
         assert coverage[step, Fault.OVERTAKEN] > 0, step
-        assert sum(count for (name, _), count in coverage.items() if name == step) > 2, step
+        assert sum(count for (name, _), count in coverage.items() if name == step) > 1, step
     assert events["zombie"] > 0
     assert events["repeated"] > SCHEDULES
 
