@@ -31,7 +31,12 @@ class InterruptedIO(PyArrowFileIO):
     def new_output(self, location):
         output = super().new_output(location)
         create = output.create
-        output.create = lambda *args, **kwargs: _calls().around("write", lambda: create(*args, **kwargs))
+
+        def put(overwrite: bool = False):  # noqa: ARG001 - pyiceberg's own signature
+            # A request that the client repeats puts its own object there again.
+            return _calls().around("write", lambda: create(overwrite=True))
+
+        output.create = put
         return output
 
     def delete(self, location):

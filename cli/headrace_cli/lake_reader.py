@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from arro3.core import Array, Field, RecordBatch, RecordBatchReader, Schema
 from arro3.io import read_parquet
 
-from headrace.lake import ALIASES, COMPLETENESS, LAKE
+from headrace.lake import ALIASES, COMPLETENESS, LAKE, MERGE
 from headrace_cli import lake_types
 from headrace_cli.errors import CommandError, OptionError
 
@@ -144,8 +144,8 @@ class TableSchema:
         self._names = _new_names([batch.schema for _, batch in heads])
         for number, (file, batch) in enumerate(heads):
             self._add(file, batch, first=number == 0)
-        self.schema = Schema(list(self._fields.values()))
-        """The unified schema; a column that not every file has is nullable."""
+        self.schema = Schema(list(self._fields.values()), metadata=_agreed([batch.schema for _, batch in heads]))
+        """The unified schema; a column that not every file has is nullable. It says of rows what all files say."""
 
     def _add(self, file: TableFile, batch: RecordBatch, *, first: bool) -> None:
         columns = self._columns(batch)
@@ -179,6 +179,12 @@ class TableSchema:
             for name, empty in self._empty.items()
         ]
         return RecordBatch.from_arrays(columns, schema=self.schema)
+
+
+def _agreed(schemas: Sequence[Schema]) -> dict[str, str]:
+    """Whether rows are complete, and how partial ones merge, where all files say the same (generations may not)."""
+    found = {name: {said(schema, name) for schema in schemas} for name in (COMPLETENESS, MERGE)}
+    return {name: value for name, (value, *others) in found.items() if value is not None and not others}
 
 
 class _Column(NamedTuple):

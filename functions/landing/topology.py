@@ -36,7 +36,7 @@ def topologies(settings: Settings) -> Callable[[str], Topology]:
 
 
 def _topology(topic: str, settings: Settings) -> Topology:
-    codec = _codec(settings.landing_codecs.get(topic, "raw"))
+    codec = _codec(settings.landing_codecs.get(topic, "raw"), settings)
     return Topology(
         codec=codec,
         operators=(Land(_bucket(topic, settings)),),
@@ -62,12 +62,13 @@ def _event_time(codec: Codec, chosen: str | None) -> str | None:
     return None if chosen == KAFKA_TIME else chosen
 
 
-def _codec(name: str) -> Codec:
+def _codec(name: str, settings: Settings) -> Codec:
     kind, *files = name.split(":")
     if files and all(file and Path(file).name == file for file in files):
         schemas = [schema.load(SCHEMAS / file) for file in files]
+        schemas[0].landed_fields()  # refused now, not with the first record
         if kind == "json" and len(schemas) == 1:
-            return JsonCodec(schemas[0])
+            return JsonCodec(schemas[0], keep_duplicates=settings.landing_duplicate_keys == "rescue")
         if kind == "avro" and len(schemas) <= 2:  # noqa: PLR2004 - the wanted one and the writer's
             return AvroCodec(schemas[0], schemas[-1])
     if name == "log":

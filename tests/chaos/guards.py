@@ -27,12 +27,13 @@ class Guard(NamedTuple):
         return not self.why_kept
 
 
-def _guard(name: str, clause: str, *without: tuple[str, str, str], why_kept: str = "") -> Guard:
+def guard(name: str, clause: str, *without: tuple[str, str, str], why_kept: str = "") -> Guard:
+    """A clause; `without` has the module, its text and what stands in its place."""
     return Guard(name, clause, tuple(Replacement(*each) for each in without), why_kept)
 
 
 GUARDS = [
-    _guard(
+    guard(
         "skip-by-offset",
         "3: a record below next_offset is never applied again",
         (
@@ -41,38 +42,38 @@ GUARDS = [
             "    return records\n",
         ),
     ),
-    _guard(
+    guard(
         "offsets-once",
         "3: an offset that comes twice in one batch is applied once",
         (P, "            unique.setdefault(record.offset, record)\n", "            unique[len(unique)] = record\n"),
         (P, "and all(map(lt, offsets, offsets[1:])):", "and records:"),
     ),
-    _guard(
+    guard(
         "re-created-topic",
         "3: an offset below next_offset that is newer than all that was applied stops the partition",
         (P, "elif record.timestamp_ms > checkpoint.max_timestamp_ms:", "elif False:"),
     ),
-    _guard(
+    guard(
         "first-commit",
         "6: the first commit succeeds only where there is no checkpoint",
         ("dynamodb", 'return {"ConditionExpression": "attribute_not_exists(pk)"}', "return {}"),
     ),
-    _guard(
+    guard(
         "conditional-commit",
         "6: a commit succeeds only over the version that it was computed from",
         ("dynamodb", "condition = _at_version(expected_version) if expected_version else _absent()", "condition = {}"),
     ),
-    _guard(
+    guard(
         "consistent-read",
         "1: checkpoints are read strongly consistent",
         ("dynamodb", '{"Keys": keys, "ConsistentRead": True}', '{"Keys": keys, "ConsistentRead": False}'),
     ),
-    _guard(
+    guard(
         "consistent-scan",
         "1: so are those that the sweeper and the janitor list",
         ("dynamodb", "                    ConsistentRead=True,\n", "                    ConsistentRead=False,\n"),
     ),
-    _guard(
+    guard(
         "unique-staging",
         "5: every attempt stages under names of its own",
         (
@@ -81,7 +82,7 @@ GUARDS = [
             'attempt = f"{STAGING}/{checkpoint.key}-{checkpoint.version}"',
         ),
     ),
-    _guard(
+    guard(
         "unique-snapshots",
         "5: a large snapshot has a name of its own",
         (
@@ -90,7 +91,7 @@ GUARDS = [
             'name = f"{STATE}/{checkpoint.key}-{checkpoint.version + 1}"',
         ),
     ),
-    _guard(
+    guard(
         "stage-before-commit",
         "5 before 6: what a commit names is durable before it",
         (P, "            self._outbox.stage(effects.objects)\n", "            pass\n"),
@@ -100,7 +101,7 @@ GUARDS = [
             "        self._outbox.stage(effects.objects)\n        self.recover(committed)  # 7\n",
         ),
     ),
-    _guard(
+    guard(
         "publish-after-commit",
         "7 after 6: only what is committed is published",
         (
@@ -112,17 +113,17 @@ GUARDS = [
             ),
         ),
     ),
-    _guard(
+    guard(
         "recover-in-turn",
         "2: a turn publishes what was committed before it commits",
         (P, "            checkpoint = self.recover(checkpoint)  # 2\n", ""),
     ),
-    _guard(
+    guard(
         "recover-in-sweeper",
         "2: the sweeper does so before a tick",
         ("sweeper", "            checkpoint = pipeline.recover(checkpoint)", "            pass"),
     ),
-    _guard(
+    guard(
         "abort-when-recovery-fails",
         "2: when a copy fails, nothing newer is committed",
         (
@@ -135,7 +136,7 @@ GUARDS = [
             ),
         ),
     ),
-    _guard(
+    guard(
         "clear-at-that-version",
         "7: an outbox is cleared only at the version that it belongs to",
         (
@@ -147,7 +148,7 @@ GUARDS = [
             '                UpdateExpression="REMOVE outbox, outbox_manifest",\n',
         ),
     ),
-    _guard(
+    guard(
         "clear-after-every-copy",
         "7: and only after every copy",
         (
@@ -161,7 +162,7 @@ GUARDS = [
             ),
         ),
     ),
-    _guard(
+    guard(
         "publish-before-skipping",
         "8: a batch that was applied before is answered with success only when it is published",
         (
@@ -175,7 +176,7 @@ GUARDS = [
             "                checkpoint = self.recover(checkpoint)\n                logic = self._logic(checkpoint)\n",
         ),
     ),
-    _guard(
+    guard(
         "publish-after-losing",
         "8: so is one that lost the race as often as it may",
         (
@@ -184,7 +185,7 @@ GUARDS = [
             "        if _fresh(records, checkpoint):",
         ),
     ),
-    _guard(
+    guard(
         "fail-the-batch",
         "8: a partition that failed fails the batch",
         (
@@ -193,7 +194,7 @@ GUARDS = [
             "        if False:\n            raise PartitionsFailed",
         ),
     ),
-    _guard(
+    guard(
         "conflict-is-no-success",
         "6: after a failed condition, the newer checkpoint decides what is left to apply",
         (
@@ -202,7 +203,7 @@ GUARDS = [
             "                return Counter(skipped=len(records))\n",
         ),
     ),
-    _guard(
+    guard(
         "nothing-staged-is-deleted",
         "5: a turn deletes nothing that it staged, whatever becomes of its commit",
         (
@@ -217,12 +218,12 @@ GUARDS = [
             ),
         ),
     ),
-    _guard(
+    guard(
         "snapshots-do-not-expire",
         "5: snapshots are outside of the prefix that expires",
         ("outbox", 'STATE = "state"', 'STATE = "staging/state"'),
     ),
-    _guard(
+    guard(
         "never-start-empty",
         "4: a snapshot that is gone is never taken for an empty one",
         (
@@ -236,42 +237,42 @@ GUARDS = [
             ),
         ),
     ),
-    _guard(
+    guard(
         "warm-at-that-version",
         "4: state in memory is used at exactly the checkpoint that it was committed with",
         ("warm", "return logic if committed.published() == checkpoint.published() else None", "return logic"),
     ),
-    _guard(
+    guard(
         "warm-until-it-changes",
         "4: and is not kept while a turn changes it: its commit may fail",
         ("warm", "self._kept.pop(checkpoint.key, (None, None))", "self._kept.get(checkpoint.key, (None, None))"),
     ),
-    _guard(
+    guard(
         "delta-joins-the-chain",
         "6: a commit with a delta names all of the chain before it, and the delta",
         (P, "else (*checkpoint.state_keys, name)", "else checkpoint.state_keys"),
     ),
-    _guard(
+    guard(
         "delta-needs-a-base",
         "5: a delta comes after an object, never after a snapshot inside of the checkpoint",
         (P, "may_extend=0 < len(checkpoint.state_keys) <=", "may_extend=len(checkpoint.state_keys) <="),
     ),
-    _guard(
+    guard(
         "deltas-in-order",
         "4: a chain is read from its base on, delta after delta",
         ("topology", "for parts in saved if (part", "for parts in [*saved[:1], *saved[:0:-1]] if (part"),
     ),
-    _guard(
+    guard(
         "merged-rows-are-gone",
         "5: a delta says what became part of something else",
         ("state", "gone = [row for row in self._gone if not self._alive[row]]", "gone: list[int] = []"),
     ),
-    _guard(
+    guard(
         "chain-is-bounded",
         "5: after so many deltas comes a base",
         (P, "may_extend=0 < len(checkpoint.state_keys) <= self._max_deltas", "may_extend=bool(checkpoint.state_keys)"),
     ),
-    _guard(
+    guard(
         "old-chain-stays",
         "5: a base deletes nothing of the chain before it: its commit may fail",
         (
@@ -284,7 +285,7 @@ GUARDS = [
             ),
         ),
     ),
-    _guard(
+    guard(
         "gone-means-overtaken",
         "2: a staged object that is gone is looked up again before anybody is called: somebody faster published it",
         (
@@ -293,37 +294,37 @@ GUARDS = [
             "            raise\n",
         ),
     ),
-    _guard(
+    guard(
         "operators-unchanged",
         "4: windows that other operators opened are left alone",
         (P, "if chain and checkpoint.fingerprint != topology.fingerprint():", "if False:"),
     ),
-    _guard(
+    guard(
         "gaps-are-counted",
         "6: offsets that are missing are in the books",
         (P, "gaps=gaps)", "gaps=0)"),
     ),
-    _guard(
+    guard(
         "version-in-key",
         "7: the commit's version is in a final key",
         ("lake", KEY, KEY.replace("{version}", "0")),
     ),
-    _guard(
+    guard(
         "generation-in-key",
         "7: so is the generation",
         ("lake", KEY, KEY.replace("{generation}", "1")),
     ),
-    _guard(
+    guard(
         "partition-in-key",
         "7: and the partition",
         ("lake", KEY, KEY.replace("{partition}", "0")),
     ),
-    _guard(
+    guard(
         "number-in-key",
         "7: and the number of the output",
         ("lake", KEY, KEY.replace("{number}", "0")),
     ),
-    _guard(
+    guard(
         "nothing-is-overwritten",
         "7: an object at a final key with other bytes is left alone, and told",
         (
@@ -334,7 +335,7 @@ GUARDS = [
         why_kept="no schedule of one deployment writes a final key twice; two deployments on one lake do, or a"
         " checkpoint that was put back (tests/unit/headrace/test_bad_input.py)",
     ),
-    _guard(
+    guard(
         "per-record-watermark",
         "4: the watermark advances by the record, not by the batch",
         (
@@ -343,12 +344,12 @@ GUARDS = [
             "[watermark_ms + out_of_orderness_ms] * len(times_ms) + [max([watermark_ms + out_of_orderness_ms, *times_ms])]\n",
         ),
     ),
-    _guard(
+    guard(
         "watermark-is-kept",
         "4: and it is part of the checkpoint",
         (P, "            watermark_ms=logic.watermark_ms,\n", "            watermark_ms=None,\n"),
     ),
-    _guard(
+    guard(
         "tick-moves-the-watermark",
         "a tick moves the watermark",
         (
@@ -357,12 +358,12 @@ GUARDS = [
             "            watermark_ms=logic.watermark_ms if fresh else checkpoint.watermark_ms,\n",
         ),
     ),
-    _guard(
+    guard(
         "tick-without-backlog",
         "a tick comes only when nothing is left to read",
         ("sweeper", "return not self._log.has_backlog(place, checkpoint.next_offset)", "return True"),
     ),
-    _guard(
+    guard(
         "tick-by-the-commits-clock",
         "a partition's silence is measured by its checkpoint's clock, not by its records'",
         (
@@ -371,7 +372,7 @@ GUARDS = [
             "silence_ms = now_ms - checkpoint.max_timestamp_ms\n",
         ),
     ),
-    _guard(
+    guard(
         "tick-is-a-version",
         "a tick has a version of its own",
         (
@@ -380,17 +381,17 @@ GUARDS = [
             "            version=checkpoint.version + bool(fresh),\n            next_offset",
         ),
     ),
-    _guard(
+    guard(
         "old-generations-end",
         "the sweeper finishes the generations before, whatever the topic still gets",
         ("sweeper", "if self._drain or checkpoint.key.generation != self._generation:", "if False:"),
     ),
-    _guard(
+    guard(
         "janitor-age",
         "the janitor leaves alone what is younger than a day: it may be about to be committed",
         ("janitor", "older_than_ms = now_ms - DAY_MS", "older_than_ms = now_ms + DAY_MS"),
     ),
-    _guard(
+    guard(
         "janitor-lists-first",
         "the janitor lists the objects, then reads the checkpoints",
         (
@@ -412,7 +413,7 @@ GUARDS = [
         why_kept="a day of age protects what is under way as long as clocks agree and invocations end; this does not"
         " depend on clocks",
     ),
-    _guard(
+    guard(
         "janitor-looks-again",
         "a manifest that is gone is looked up again before anybody is called",
         (
@@ -421,22 +422,22 @@ GUARDS = [
             "it now.\n        raise\n",
         ),
     ),
-    _guard(
+    guard(
         "janitor-spares-outboxes",
         "the janitor spares what an outbox names",
         ("janitor", "    keys = [entry.staged_key for entry in checkpoint.outbox]\n", "    keys = []\n"),
     ),
-    _guard(
+    guard(
         "janitor-spares-snapshots",
         "and snapshots",
         ("janitor", "    keys += checkpoint.state_keys\n", ""),
     ),
-    _guard(
+    guard(
         "janitor-spares-deltas",
         "all of a chain, not only its base",
         ("janitor", "    keys += checkpoint.state_keys\n", "    keys += checkpoint.state_keys[:1]\n"),
     ),
-    _guard(
+    guard(
         "janitor-spares-manifests",
         "and manifests, and what they list",
         (

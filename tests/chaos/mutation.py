@@ -12,17 +12,22 @@ from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 from typing import NamedTuple
 
-PACKAGE = "headrace"
+PACKAGES = ("headrace", "headrace_iceberg")
 
 
 class Replacement(NamedTuple):
     """Text of a module's source, and what stands in its place."""
 
     module: str
-    """Below `headrace`."""
+    """Below `headrace`, or with its package."""
     original: str
     """Occurs exactly once."""
     changed: str
+
+    @property
+    def full_name(self) -> str:
+        """Of the module."""
+        return self.module if self.module.partition(".")[0] in PACKAGES else f"{PACKAGES[0]}.{self.module}"
 
 
 class OriginalMissing(Exception):
@@ -36,11 +41,11 @@ def install(replacements: Sequence[Replacement]) -> None:
         OriginalMissing: a module's source does not have the text exactly once.
         RuntimeError: a module of the library was imported already.
     """
-    if imported := sorted(name for name in sys.modules if name.partition(".")[0] == PACKAGE):
+    if imported := sorted(name for name in sys.modules if name.partition(".")[0] in PACKAGES):
         raise RuntimeError(f"imported before it could be changed: {', '.join(imported)}")
     by_module: dict[str, list[Replacement]] = {}
     for each in replacements:
-        by_module.setdefault(f"{PACKAGE}.{each.module}", []).append(each)
+        by_module.setdefault(each.full_name, []).append(each)
     sys.meta_path.insert(0, _Finder({name: changed(name, each) for name, each in by_module.items()}))
 
 
@@ -50,7 +55,9 @@ def changed(name: str, replacements: Sequence[Replacement]) -> str:
     Raises:
         OriginalMissing: it does not have the text exactly once.
     """
-    spec = importlib.machinery.PathFinder.find_spec(name, importlib.util.find_spec(PACKAGE).submodule_search_locations)  # type: ignore[union-attr]
+    package = importlib.util.find_spec(name.partition(".")[0])
+    assert package is not None, name
+    spec = importlib.machinery.PathFinder.find_spec(name, package.submodule_search_locations)
     assert spec is not None, name
     assert isinstance(spec.loader, importlib.machinery.SourceFileLoader), name
     source = spec.loader.get_source(name)

@@ -31,7 +31,7 @@ class Plan(NamedTuple):
     """What happens to the topic or the generation: `none`, `new generation` or `topic re-created`."""
 
 
-def plan(choices: Choices) -> Plan:
+def drawn(choices: Choices) -> Plan:
     """Decide."""
     grows = choices.chance(5)
     partitions = 4 if grows else 1 + choices.among((0, 0, 0, 1, 1, 2, 3))

@@ -16,8 +16,6 @@ from headrace.outbox import STAGING
 
 EXPIRY_DAYS = 90
 """Lifecycle rule of `staging/`."""
-STEPS = 260
-"""Of the scheduler, in the stretch of chaos."""
 SWEEPS = 8
 """More than it takes to close everything without a fault."""
 CALM_DELIVERIES = 400
@@ -27,9 +25,12 @@ CALM_DELIVERIES = 400
 class Simulation:
     """One schedule at work."""
 
-    def __init__(self, choices: Choices) -> None:
+    steps = 260
+    """Of the scheduler, in the stretch of chaos."""
+
+    def __init__(self, choices: Choices, world: World | None = None) -> None:
         self.choices = choices
-        self.world = World(choices)
+        self.world = world or World(choices)
         """What it acts on, and what is compared at the end."""
         self._ended = self._nothing_left = False
 
@@ -37,14 +38,14 @@ class Simulation:
         """Chaos, then calm."""
         self.world.events["audited"] += self.world.plan.audited
         self.world.topic.produce()
-        deck = [action for times, action in self._actions() for _ in range(times)]
-        for _ in range(STEPS):
+        deck = [action for times, action in self.actions() for _ in range(times)]
+        for _ in range(self.steps):
             self.choices.among(deck)()
             if self._nothing_left:
                 break
         self._come_to_an_end()
 
-    def _actions(self) -> list[tuple[int, Callable[[], None]]]:
+    def actions(self) -> list[tuple[int, Callable[[], None]]]:
         """What the scheduler can do, and how often of 200 times; the first is the harmless one."""
         steady = self.world.plan.steady
         return [
@@ -209,6 +210,8 @@ class Simulation:
     def _try_other_operators(self) -> None:
         """A deployment whose operators are other ones has to leave open windows alone."""
         rules = self.world.plan.rules
+        if not rules.operators:
+            return
         first, *others = rules.operators
         changed = first._replace(lateness_ms=first.lateness_ms + 1)
         other = topology(rules._replace(operators=(changed, *others)))

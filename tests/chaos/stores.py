@@ -4,7 +4,7 @@ Every request goes through `Calls`, so that anything can happen before, in and a
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from botocore import exceptions as aws
 from chaos.calls import Calls, Errors, Fault
@@ -12,7 +12,7 @@ from chaos.topic import Topic
 
 from headrace.checkpoint import OutboxEntry
 from headrace.errors import InfrastructureError, TopicRecreated
-from headrace.outbox import STATE, MemoryOutbox
+from headrace.outbox import STATE, ObjectCatalog, Outbox
 from headrace.records import TopicPartition
 
 Item = dict[str, Any]
@@ -30,8 +30,8 @@ _DYNAMODB = Errors(
     unreachable=lambda: aws.EndpointConnectionError(endpoint_url="simulated"),
     unknown=lambda: aws.ReadTimeoutError(endpoint_url="simulated"),
 )
-_OBJECTS = Errors(*[lambda: InfrastructureError("simulated")] * 3)
-_BROKER = _OBJECTS
+OBJECTS = Errors(*[lambda: InfrastructureError("simulated")] * 3)
+_BROKER = OBJECTS
 
 
 class SimulatedDynamoDB:
@@ -134,27 +134,31 @@ def _key(item: Item) -> ItemKey:
     return item["pk"]["S"], item["partition"]["N"]
 
 
-class SimulatedObjects:
-    """The objects of S3: the library's own in-memory outbox, a request per object."""
+class Objects(Outbox, ObjectCatalog, Protocol):
+    """Everything that is done with objects."""
 
-    def __init__(self, inner: MemoryOutbox, calls: Calls, on_publish: Callable[[OutboxEntry], None]) -> None:
+
+class SimulatedObjects:
+    """The objects of S3: an outbox of the library's own, a request per object."""
+
+    def __init__(self, inner: Objects, calls: Calls, on_publish: Callable[[OutboxEntry], None]) -> None:
         self._inner = inner
         self._calls = calls
         self._on_publish = on_publish
         self.on_delete: Callable[[Sequence[str]], None] = lambda _: None
 
     def stage(self, objects: Mapping[str, bytes]) -> None:
-        self._calls.each("5 stage", list(objects.items()), lambda item: self._inner.stage(dict([item])), _OBJECTS)
+        self._calls.each("5 stage", list(objects.items()), lambda item: self._inner.stage(dict([item])), OBJECTS)
 
     def load(self, keys: Sequence[str]) -> list[bytes]:
         return [self._load(key) for key in keys]
 
     def _load(self, key: str) -> bytes:
         what = "4 read the snapshot" if key.startswith(f"{STATE}/") else f"{self._phase()}read the manifest"
-        return self._calls.through(what, lambda: self._inner.read(key), _OBJECTS)
+        return self._calls.through(what, lambda: self._inner.read(key), OBJECTS)
 
     def publish(self, entries: Sequence[OutboxEntry]) -> None:
-        self._calls.each(f"{self._phase()}copy", list(entries), self._copy, _OBJECTS)
+        self._calls.each(f"{self._phase()}copy", list(entries), self._copy, OBJECTS)
 
     def _copy(self, entry: OutboxEntry) -> None:
         self._on_publish(entry)
@@ -162,7 +166,7 @@ class SimulatedObjects:
 
     def keys(self, prefix: str, *, older_than_ms: int | None = None) -> Iterator[str]:
         found = self._calls.through(
-            "list the objects", lambda: list(self._inner.keys(prefix, older_than_ms=older_than_ms)), _OBJECTS
+            "list the objects", lambda: list(self._inner.keys(prefix, older_than_ms=older_than_ms)), OBJECTS
         )
         yield from found
 
@@ -171,7 +175,7 @@ class SimulatedObjects:
             self.on_delete(part)
             self._inner.delete(part)
 
-        self._calls.through("delete", effect, _OBJECTS, part=lambda: effect(keys[::2]))
+        self._calls.through("delete", effect, OBJECTS, part=lambda: effect(keys[::2]))
 
     def _phase(self) -> str:
         process = self._calls.running

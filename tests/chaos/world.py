@@ -10,9 +10,9 @@ from chaos.choices import Choices
 from chaos.environments import Environment, Environments
 from chaos.invariants import Watch
 from chaos.operators import topology
-from chaos.plan import plan
+from chaos.plan import Plan, drawn
 from chaos.poller import Batch, Lane
-from chaos.stores import SimulatedDynamoDB, SimulatedLog, SimulatedObjects
+from chaos.stores import Objects, SimulatedDynamoDB, SimulatedLog, SimulatedObjects
 from chaos.topic import TOPIC, Topic
 from samples import NOON_MS
 
@@ -34,16 +34,16 @@ DAY_MS = 86_400_000
 class World:
     """Everything that outlives a process, and the processes."""
 
-    def __init__(self, choices: Choices) -> None:
+    def __init__(self, choices: Choices, plan: Plan | None = None) -> None:
         self.choices = choices
-        self.plan = plan(choices)
+        self.plan = plan or drawn(choices)
         self.idle_timeout_ms = IDLE_TIMEOUT_MS
         self.now_ms = NOON_MS + DAY_MS  # the records are old: a backfill
         self.calls = Calls(choices, self.plan.fault_percent)
         self.events: Counter[str] = Counter()
         """What happened besides faults at calls."""
         self.topics = [self.new_topic(self.plan.partitions)]
-        self.inner = MemoryOutbox(clock_ms=lambda: self.now_ms)
+        self.inner = self.new_objects()
         self.watch = Watch(self)
         self.dynamodb = SimulatedDynamoDB(self.calls, self.watch.committed)
         self.objects = SimulatedObjects(self.inner, self.calls, self.watch.publishing)
@@ -56,13 +56,17 @@ class World:
         self.deleted: set[str] = set()
         """All that ever were."""
         self._topology = topology(self.plan.rules)
-        self._store = DynamoDBCheckpointStore("table", self.dynamodb, sleep=lambda _: None)  # type: ignore[arg-type]
+        self.store = DynamoDBCheckpointStore("table", self.dynamodb, sleep=lambda _: None)  # type: ignore[arg-type]
         self._ids = (f"id-{number}" for number in range(10**9))
         self._numbers = iter(range(1, 10**9))
         self._environments: dict[tuple[str, str], Environments] = {}
         """Function and generation to its environments."""
         self.alive: list[tuple[Process, Callable[[Process], None]]] = []
         self.lanes = self.new_lanes(range(self.plan.partitions))
+
+    def new_objects(self) -> Objects:
+        """Where the objects are, undisturbed."""
+        return MemoryOutbox(clock_ms=lambda: self.now_ms)
 
     @property
     def topic(self) -> Topic:
@@ -147,7 +151,7 @@ class World:
         environment = self.environment("sweep", self.generation)
         sweeper = Sweeper(
             {PIPELINE: environment.pipeline},
-            self._store,
+            self.store,
             self.log,
             application=APPLICATION,
             generation=self.generation,
@@ -173,7 +177,7 @@ class World:
 
     def start_janitor(self) -> None:
         """The janitor."""
-        stores = (self.objects, self.objects, self._store)
+        stores = (self.objects, self.objects, self.store)
         work = partial(janitor.clean, *stores, application=APPLICATION, now_ms=self.now_ms)
         self.start("janitor", work, self._cleaned, "")
         self.events["janitor"] += 1
@@ -216,7 +220,7 @@ class World:
         return Pipeline(
             PIPELINE,
             lambda _topic: operators or self._topology,
-            self._store,
+            self.store,
             self.objects,
             application=APPLICATION,
             generation=generation,

@@ -269,10 +269,14 @@ SETTLED_HOURS = Rules().settled_ms // HOUR_MS + max(HOURS.values()) - 1
 """After so many hours every landed file of the longest bucket is compacted."""
 
 
+LANDED = "lake/landing/"
+
+
 def expiries_days(rules, parameters):
     """After how many days at least each lifecycle rule deletes what was landed, by the rule's id."""
     there = [if_there(rule) for rule in rules]
-    covering = [rule for rule in there if "lake/landing/".startswith(rule.get("Prefix", "lake"))]
+    prefixes = [(rule, rule.get("Prefix", "")) for rule in there]
+    covering = [rule for rule, prefix in prefixes if LANDED.startswith(prefix) or prefix.startswith(LANDED)]
     return {rule["Id"]: least_days(rule, parameters) for rule in covering if "ExpirationInDays" in rule}
 
 
@@ -286,20 +290,25 @@ def if_there(value):
 
 
 def too_early(rules, parameters):
-    longest_hours = SETTLED_HOURS + parameters["IcebergSnapshotHours"]["MaxValue"] + 24
+    ahead_hours = parameters["MaxSkewMs"]["MaxValue"] // HOUR_MS
+    longest_hours = ahead_hours + SETTLED_HOURS + parameters["IcebergSnapshotHours"]["MaxValue"] + 24
     return [name for name, days in expiries_days(rules, parameters).items() if days * 24 < longest_hours]
 
 
 def test_landed_files_live_until_no_snapshot_of_an_iceberg_table_reads_them():
     """
-    written                      compacted        next run  snapshot expired          landed file expired
-    │ the day's hours, 6 hours   │                │ 96 hours│                         │ 7 days at least
+    written                                           compacted   next run  snapshot expired     landed file expired
+    │ of tomorrow, the day's hours, and 6 hours more  │           │ 72 hours│                    │ 7 days at least
     """
     rules = TEMPLATE["Resources"]["LakeBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
     assert expiries_days(rules, PARAMETERS) == {"published-files": 7}
     assert too_early(rules, PARAMETERS) == []
     assert too_early(rules, PARAMETERS | {"LakeExpiryDays": {"AllowedValues": ["0", "6"]}}) == ["published-files"]
-    assert too_early([{"Id": "soon", "Prefix": "lake/landing/", "ExpirationInDays": 5}], PARAMETERS) == ["soon"]
+    for where in ({"Prefix": "lake/landing/"}, {"Prefix": "lake/landing/clicks/"}, {"Prefix": ""}, {}):
+        assert too_early([{"Id": "soon", **where, "ExpirationInDays": 5}], PARAMETERS) == ["soon"], where
+    assert too_early([{"Id": "other", "Prefix": "staging/", "ExpirationInDays": 5}], PARAMETERS) == []
+    for name, value in (("IcebergSnapshotHours", 96), ("MaxSkewMs", 3 * 24 * HOUR_MS)):
+        assert too_early(rules, PARAMETERS | {name: {"MaxValue": value}}) == ["published-files"], name
 
 
 def test_the_catalog_changes_nothing_but_its_own_database():

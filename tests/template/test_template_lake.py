@@ -84,10 +84,12 @@ def test_what_landing_is_told_is_what_it_takes(parameter, text, taken):
 def test_every_function_is_told_the_same():
     """The sweeper finishes landing's work: it has to know the same topologies."""
     chosen = {"LandingBuckets": "day", "LandingEventTimes": "clicks=_timestamp_ms", "RawEvents": "true"}
+    chosen |= {"LandingDuplicateKeys": "drop"}
     functions = deployed("AWS::Lambda::Function", **chosen)
-    names = ("HEADRACE_LANDING_BUCKETS", "HEADRACE_LANDING_EVENT_TIMES", "HEADRACE_RAW_EVENTS")
+    options = ("LANDING_BUCKETS", "LANDING_EVENT_TIMES", "RAW_EVENTS", "LANDING_DUPLICATE_KEYS")
+    names = [f"HEADRACE_{option}" for option in options]
     told = [[function["Environment"]["Variables"][name] for name in names] for function in functions.values()]
-    assert told == [["day", "clicks=_timestamp_ms", "true"]] * len(functions)
+    assert told == [["day", "clicks=_timestamp_ms", "true", "drop"]] * len(functions)
 
 
 def test_with_every_choice_there_is_no_finding():

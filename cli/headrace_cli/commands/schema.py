@@ -79,7 +79,9 @@ def check(*, old: Path, new: Path, iceberg: bool, as_json: bool) -> int:
 
     Exit status 0: it can; 1: it cannot, and why; 2: a file is no schema that can be used.
     """
-    found = list(changes(schemas.load(old).record_type, schemas.load(new).record_type))
+    following = schemas.load(new)
+    following.landed_fields()  # refuses what cannot be landed
+    found = list(changes(schemas.load(old).record_type, following.record_type))
     refused = [change for change in found if change.problem or (iceberg and not change.iceberg)]
     if as_json:
         for change in found:

@@ -17,10 +17,11 @@ import pyarrow as pa
 from pyiceberg.exceptions import ResolveError, ValidationError
 from pyiceberg.io.pyarrow import _pyarrow_to_schema_without_ids
 from pyiceberg.partitioning import PartitionField, PartitionSpec
-from pyiceberg.schema import Schema, assign_fresh_schema_ids
+from pyiceberg.schema import Schema, assign_fresh_schema_ids, promote
 from pyiceberg.table import Transaction
 from pyiceberg.table.name_mapping import NameMapping
 from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import PrimitiveType
 
 from headrace.lake import ALIASES
 from headrace_iceberg.errors import SchemaConflict
@@ -73,7 +74,20 @@ def adopt(transaction: Transaction, files: pa.Schema) -> None:
         _check(wanted, update._apply())  # noqa: SLF001 - the schema that it would become
         update.commit()
     except (ResolveError, ValidationError, ValueError, TypeError) as error:
-        raise SchemaConflict(str(error)) from error
+        raise SchemaConflict(_differing(wanted, transaction.table_metadata.schema()) or str(error)) from error
+
+
+def _differing(files: Schema, table: Schema) -> str:
+    """The first plain column with a type that the table's cannot become, in words; empty if it is a part of one."""
+    known = {field.name: field.field_type for field in table.fields}
+    for field in files.fields:
+        kind = known.get(field.name, field.field_type)
+        if kind != field.field_type and isinstance(kind, PrimitiveType) and isinstance(field.field_type, PrimitiveType):
+            try:
+                promote(kind, field.field_type)
+            except ResolveError:
+                return f"column {field.name!r} is {field.field_type} in the file and {kind} in the table"
+    return ""
 
 
 def _renamed(files: pa.Schema, table: Schema) -> list[tuple[str, str]]:

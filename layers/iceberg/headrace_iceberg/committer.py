@@ -23,7 +23,7 @@ from headrace.errors import CheckpointCorrupt, HeadraceError, PartitionsFailed
 from headrace_iceberg import tables as in_catalog
 from headrace_iceberg.columns import adopt
 from headrace_iceberg.data_files import Describer, Footer, read_footer
-from headrace_iceberg.errors import FileUnreadable, SchemaConflict
+from headrace_iceberg.errors import CatalogFailed, FileUnreadable, SchemaConflict
 from headrace_iceberg.high_water import PublishedFile, Source, Step, Wanted, steps, wanted, without
 from headrace_iceberg.landing_zone import Folders, Search
 from headrace_iceberg.tables import TableId, Tables
@@ -182,7 +182,10 @@ class _Addition:
 
     def _created(self, footers: Mapping[PublishedFile, Footer]) -> Table:
         newest = max(footers, key=lambda file: file.name.version)
-        return self._tables.create(self._id, footers[newest].columns)
+        table = self._tables.create(self._id, footers[newest].columns)
+        if table.current_snapshot() is not None:  # built upon, its files would be added again: 2 saw no table
+            raise CatalogFailed(f"{self._id.name} was made meanwhile by somebody who has added files to it")
+        return table
 
     def _count(self, step: Step, footers: Mapping[PublishedFile, Footer]) -> None:
         rows = sum(footers[file].metadata.num_rows for file in step.files)
@@ -225,7 +228,7 @@ def _misfits(table: Table, footers: Mapping[PublishedFile, Footer]) -> dict[Publ
         try:
             adopt(transaction, columns)
         except SchemaConflict as error:
-            found |= dict.fromkeys(files, error)
+            found |= {file: SchemaConflict(error.problem, file.key) for file in files}
     return found
 
 

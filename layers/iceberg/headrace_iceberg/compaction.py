@@ -23,7 +23,7 @@ from headrace.errors import HeadraceError
 from headrace.lake import HOUR_MS, LAKE, read_final_key
 from headrace_iceberg import tables as in_catalog
 from headrace_iceberg.rewriting import Rewriter
-from headrace_iceberg.tables import TableId, Tables
+from headrace_iceberg.tables import TableId, Tables, answering
 
 MIB = 1024 * 1024
 
@@ -89,7 +89,8 @@ class Compaction:
                 done = done._replace(left=len(bins) - number)
                 break
             try:
-                ready.append((each, rewriter.rewrite(each.files)))  # 2
+                with answering(f"rewrite {_name(each.bucket_us)} of {table_id.name}"):
+                    ready.append((each, rewriter.rewrite(each.files)))  # 2
             except HeadraceError as error:
                 failures[f"{table_id.name} {_name(each.bucket_us)}"] = error
             if sum(old.size_bytes for old, _ in ready) >= self._rules.snapshot_bytes:

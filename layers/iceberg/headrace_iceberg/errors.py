@@ -53,6 +53,16 @@ class FileUnreadable(InvariantError):
 class SchemaConflict(InvariantError):
     """A file's column has a type that the table's cannot become; the file and what follows it wait."""
 
+    def __init__(self, problem: str, file: str | None = None) -> None:
+        ways_out = (
+            f"{file}: {problem}. It and its partition's later files wait. Deploy a schema that the table can follow "
+            "(`headrace schema check --iceberg`), or deploy the new one with a new Generation: it gets a table of its "
+            "own, with every row from the topic's beginning. So that the old table goes on, move the file out of lake/ "
+            "and run `headrace lake iceberg commit --accept-missing`"
+        )
+        super().__init__(problem if file is None else ways_out)
+        self.problem, self.file = problem, file
+
 
 class RowsChanged(InvariantError):
     """A rewritten file does not have exactly the rows of its sources. It is not put into the table."""

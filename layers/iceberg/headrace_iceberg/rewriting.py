@@ -12,7 +12,7 @@ from contextlib import suppress
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.io import FileIO
-from pyiceberg.io.pyarrow import _to_requested_schema, pyarrow_to_schema, schema_to_pyarrow
+from pyiceberg.io.pyarrow import pyarrow_to_schema, schema_to_pyarrow
 from pyiceberg.manifest import DataFile
 from pyiceberg.schema import Schema
 from pyiceberg.table.metadata import TableMetadata
@@ -23,6 +23,7 @@ from headrace_iceberg.data_files import Describer, open_source, read_footer, rea
 from headrace_iceberg.encoding import open_writer
 from headrace_iceberg.errors import RowsChanged
 from headrace_iceberg.layout import Layouts
+from headrace_iceberg.projection import project
 from headrace_iceberg.tally import Tally, tally_columns, tally_of
 
 ROW_GROUP_BYTES = 64 * 1024 * 1024
@@ -103,9 +104,7 @@ class Rewriter:
     def _as_the_table_is(self, rows: pa.Table) -> pa.Table:
         schema = pyarrow_to_schema(rows.schema, self._names, downcast_ns_timestamp_to_us=True)
         (batch,) = rows.combine_chunks().to_batches()
-        projected = _to_requested_schema(
-            self._schema, schema, batch, downcast_ns_timestamp_to_us=True, include_field_ids=False
-        )
+        projected = project(self._schema, schema, batch)
         columns = zip(projected.columns, self._columns, strict=True)
         return pa.Table.from_arrays([column.cast(field.type) for column, field in columns], schema=self._columns)
 

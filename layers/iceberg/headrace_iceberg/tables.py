@@ -20,7 +20,7 @@ from pyiceberg.exceptions import (
     NoSuchTableError,
     TableAlreadyExistsError,
 )
-from pyiceberg.io import FileIO, load_file_io
+from pyiceberg.io import FileIO, InputFile, OutputFile, load_file_io
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.snapshots import Snapshot
@@ -191,18 +191,38 @@ def commit(
 ) -> Table:
     """One snapshot, or nothing: what `prepare` does to the columns, what `change` does to the files, and the marks.
 
-    It is never repeated on top of somebody else's commit, which may have added the same files: pyiceberg would.
+    It is never repeated on top of somebody else's commit, which may have added the same files: pyiceberg would. Nor is
+    anything deleted after a conflict: the client repeats a request whose answer got lost, and then hears of its own
+    success as one. pyiceberg would delete the manifests, which the current snapshot needs. Expiry does that.
 
     Raises:
         CatalogFailed: somebody else committed first, or the outcome is unknown. Load the table again and look.
     """
     mine = table.metadata.model_copy(update={"properties": {**table.metadata.properties, **_NO_RETRIES}})
-    here = Table(table._identifier, mine, table.metadata_location, table.io, table.catalog)  # noqa: SLF001
+    here = Table(table._identifier, mine, table.metadata_location, _Keeping(table.io), table.catalog)  # noqa: SLF001
     with answering(f"commit to {'.'.join(table.name())}"):
         transaction = here.transaction()
         prepare(transaction)
         change(transaction, transaction.update_snapshot(snapshot_properties={PROPERTY: high_water.encode(marks_after)}))
-        return transaction.commit_transaction()
+        committed = transaction.commit_transaction()
+    return Table(table._identifier, committed.metadata, committed.metadata_location, table.io, table.catalog)  # noqa: SLF001
+
+
+class _Keeping(FileIO):
+    """Files that can be read and written, and stay."""
+
+    def __init__(self, inner: FileIO) -> None:
+        super().__init__(inner.properties)
+        self._inner = inner
+
+    def new_input(self, location: str) -> InputFile:
+        return self._inner.new_input(location)
+
+    def new_output(self, location: str) -> OutputFile:
+        return self._inner.new_output(location)
+
+    def delete(self, location: str | InputFile | OutputFile) -> None:
+        del location
 
 
 def sql_catalog(file: Path) -> Catalog:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from headrace import json_object, logs, schema
+from headrace.duplicate_keys import DuplicateKeys, earlier
 from headrace.errors import PoisonError, SchemaError
 from headrace.json_spelling import JsonSpelling
 from headrace.readers import RecordReader
@@ -61,21 +62,24 @@ class JsonCodec:
 
     What fits the schema takes one call into C. What does not is looked at field by field, at any depth: unknown fields,
     and optional values of a wrong type, go to `_rescued` under their path; rarer spellings are accepted (an RFC 3339
-    text where a timestamp is declared, …); a required field that is missing or wrong makes the record poison.
+    text where a timestamp is declared, …); a required field that is missing or wrong makes the record poison. Of a key
+    that comes twice the last value counts; those before it go to `_rescued`, too.
     """
 
     rescues = True
 
-    def __init__(self, schema: Schema, *, keep_unknown: bool = True) -> None:
+    def __init__(self, schema: Schema, *, keep_unknown: bool = True, keep_duplicates: bool = True) -> None:
         """Prepare the decoder.
 
         Args:
             schema: the fields to decode.
             keep_unknown: put unknown fields into `_rescued`; False skips over them, for who only needs some fields.
+            keep_duplicates: put the earlier values of a key that comes twice there, too.
         """
         self.schema = schema
         self._reader = schema.reader(JsonSpelling(), forbid_unknown_fields=keep_unknown)
         self._rescuing = rescuing(self._reader.type)
+        self._duplicates = DuplicateKeys(schema.record_type) if keep_unknown and keep_duplicates else None
         # Numbers for decimals must not become floats on the way.
         self._decode = msgspec.json.Decoder(self._reader.type, dec_hook=spelled, float_hook=Decimal).decode
 
@@ -83,24 +87,51 @@ class JsonCodec:
         """See `Codec.decode`."""
         decode: Any = self._decode  # of None it raises a TypeError, which means what the other errors do
         try:
-            return Decoded(list(records), [decode(record.value) for record in records], [])
+            decoded = Decoded(list(records), [decode(record.value) for record in records], [])
         except (*_UNREADABLE, TypeError):
-            pass  # at least one needs a second look: take them one by one
+            return self._decode_one_by_one(records)
+        self._keep_duplicates(decoded)
+        return decoded
+
+    def _decode_one_by_one(self, records: Sequence[Record]) -> Decoded:
+        """At least one needs a second look."""
         decoded = Decoded([], [], [])
+        as_declared = []
         for record in records:
             try:
-                value = decode(record.value)
+                value = self._decode(record.value)  # type: ignore[arg-type] # as above
             except (*_UNREADABLE, TypeError):
                 self._decode_leniently(record, decoded)
             else:
+                as_declared.append(len(decoded.values))
                 decoded.records.append(record)
                 decoded.values.append(value)
+        self._keep_duplicates(decoded, as_declared)
         return decoded
+
+    def _keep_duplicates(self, decoded: Decoded, indices: Sequence[int] | None = None) -> None:
+        """Of all values, or of those at these indices, which are as declared."""
+        if self._duplicates is None:
+            return
+        values, payloads = decoded.values, [record.value or b"" for record in decoded.records]
+        if indices is not None:
+            values, payloads = [values[index] for index in indices], [payloads[index] for index in indices]
+        for number, left_out in self._duplicates.found(payloads, values):
+            index = number if indices is None else indices[number]
+            decoded.values[index] = self._with(values[number], left_out)
+
+    def _with(self, value: Value, more: Rescued) -> Value:
+        known = {} if value._rescued is None else json_object.parse(value._rescued.encode(), exact=True)  # noqa: SLF001 - a column's name
+        fields = {name: getattr(value, name) for name in self._reader.type.__struct_fields__}
+        return self._rescuing(**fields, _rescued=_text_of(known | more))
 
     def _decode_leniently(self, record: Record, decoded: Decoded) -> None:
         try:
-            members = json_object.parse(payload_of(record.value), exact=True)
+            payload = payload_of(record.value)
+            members = json_object.parse(payload, exact=True)
             value = rescue(self._reader, self._rescuing, members)
+            if self._duplicates is not None and (left_out := earlier(payload, members)):
+                value = self._with(value, left_out)
         except PoisonError as poison:
             decoded.poison.append((record, poison))
         else:

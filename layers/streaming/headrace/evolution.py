@@ -34,6 +34,8 @@ WIDER = {"int": ("long", "float", "double"), "long": ("float", "double"), "float
 """What numbers may become. (Avro also lets text be read as bytes, which are not one column.)"""
 _WIDER_IN_ICEBERG = {("int", "long"), ("float", "double")}
 
+_UNITS = {"millis": "milliseconds", "micros": "microseconds", "nanos": "nanoseconds"}
+
 Kind = Literal["added", "removed", "renamed", "widened", "changed"]
 
 
@@ -128,10 +130,18 @@ def _of_enums(old: Enum, new: Enum, path: str) -> Iterator[Change]:
 def _of_plain(old: AvroType, new: AvroType, path: str) -> Iterator[Change]:
     detail = f"{described(old)} → {described(new)}"
     if not readable(old, new):
-        yield Change(path, "changed", detail, f"{described(old)} cannot be read as {described(new)}")
+        yield Change(path, "changed", detail, _problem(old, new))
     elif described(old) != described(new):
         iceberg = isinstance(new, Decimal) or _column_stays(old, new) or (_kind(old), _kind(new)) in _WIDER_IN_ICEBERG
         yield Change(path, "changed" if _column_stays(old, new) else "widened", detail, iceberg=iceberg)
+
+
+def _problem(old: AvroType, new: AvroType) -> str:
+    (was, _, old_unit), (now, _, new_unit) = _kind(old).rpartition("-"), _kind(new).rpartition("-")
+    if was == now and {old_unit, new_unit} <= _UNITS.keys():
+        # Files would do: a landed timestamp is microseconds either way. A number in a record does not say its unit.
+        return f"numbers in old records are {_UNITS[old_unit]}, and would be read as {_UNITS[new_unit]}"
+    return f"{described(old)} cannot be read as {described(new)}"
 
 
 def _kind(of: AvroType) -> str:

@@ -21,6 +21,8 @@ from headrace.json_spelling import JsonSpelling
 from headrace.readers import RecordReader, default_of, reader_of
 from headrace.spelling import Spelling
 
+FOLDERS = {"date", "hour"}
+"""What the folders of landed files are called: `date=2024-03-13/hour=10`."""
 REQUIRED = msgspec.UNSET
 """The written default of a field that has none."""
 
@@ -90,7 +92,17 @@ class Schema(msgspec.Struct, frozen=True):
         return [ArrowField(f.name, f.arrow_type, nullable=f.optional) for f in self.fields]
 
     def landed_fields(self) -> list[ArrowField]:
-        """The columns of a table of records."""
+        """The columns of a table of records.
+
+        Raises:
+            SchemaError: one has the name of the lake's folders. Readers of a path take those for columns: DuckDB gives
+                their values for the field's without a word, pyarrow fails.
+        """
+        if taken := [field.name for field in self.fields if field.name.lower() in FOLDERS]:
+            raise SchemaError(
+                f"field {taken[0]!r}: landed files lie in folders date=…/hour=…, which readers take for columns of "
+                f"these names; call it something else, with the alias {taken[0]!r} for the records"
+            )
         return [ArrowField(f.name, columns.landed_type(f.avro_type), nullable=f.optional) for f in self.fields]
 
     @property

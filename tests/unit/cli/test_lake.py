@@ -227,6 +227,29 @@ class TestCommands:
         assert copied.column("_headers").to_pylist()[0] == [{"key": "h", "value": b"\xff\x00"}]
         assert copied.column("extra").to_pylist()[-1] == [{"key": "h", "value": b"\xff\x00"}]
 
+    @pytest.mark.parametrize(
+        ("said", "kept"),
+        [
+            (["rule 1", "rule 1"], {b"headrace.rows": b"partial", b"headrace.merge": b"rule 1"}),
+            (["rule 1", "rule 2"], {b"headrace.rows": b"partial"}),
+            (["rule 1", None], {b"headrace.rows": b"partial"}),
+        ],
+    )
+    def test_a_copy_says_of_its_rows_what_all_files_say(self, tmp_path, said, kept):
+        """Without it nobody can merge a copy's partial rows; of generations that disagree, no rule is right."""
+        for number, rule in enumerate(said):
+            path = tmp_path / f"lake/p/t/date=2024-03-13/hour=12/{number}-c-0-1-0.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            metadata = {"headrace.rows": "partial", "headrace.ledger": f"{number}"}
+            table = pyarrow.table({"a": ["x"]}).replace_schema_metadata(
+                metadata | ({} if rule is None else {"headrace.merge": rule})
+            )
+            pyarrow.parquet.write_table(table, path)
+        out = tmp_path / "out.parquet"
+        assert run(["lake", "copy", str(tmp_path), "t", "--out", str(out)]) == 0
+        found = pyarrow.parquet.read_schema(out).metadata
+        assert {name: value for name, value in found.items() if name.startswith(b"headrace.")} == kept
+
     def test_copy_to_csv(self, folder, tmp_path):
         out = tmp_path / "out.csv"
         assert run(["lake", "copy", str(folder), "clicks", "--out", str(out)]) == 0

@@ -1,10 +1,14 @@
 """What a deployment says of each topic becomes how that topic lands."""
 
+import json
+
 import pytest
 
-from headrace.errors import ConfigurationError
+from headrace.errors import ConfigurationError, SchemaError
 from headrace.operators import Land
+from headrace.records import Record
 from headrace.settings import Settings
+from landing import topology
 from landing.topology import topologies
 
 CODECS = {"clicks": "json:clicks.avsc", "web": "log"}
@@ -37,3 +41,26 @@ def test_an_event_time_that_is_no_timestamp_stops_the_start(topic, field):
     settings = Settings(landing_codecs=CODECS, landing_event_times={topic: field})
     with pytest.raises(ConfigurationError, match=rf"event time '{field}' is no timestamp of \w+: .*_timestamp_ms$"):
         topologies(settings)
+
+
+@pytest.mark.parametrize("name", ["date", "hour", "Date"])
+def test_a_field_that_is_called_as_the_folders_stops_the_start(tmp_path, monkeypatch, name):
+    """Readers of the path would take the folder's value for the field's."""
+    monkeypatch.setattr(topology, "SCHEMAS", tmp_path)
+    (tmp_path / "visits.avsc").write_text(avsc(name))
+    with pytest.raises(
+        SchemaError, match=rf"^field '{name}': landed files lie in folders date=…/hour=….* alias '{name}'"
+    ):
+        topologies(Settings(landing_codecs={"visits": "json:visits.avsc"}))
+
+
+def test_by_an_alias_its_records_land_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(topology, "SCHEMAS", tmp_path)
+    (tmp_path / "visits.avsc").write_text(avsc("day", "date"))
+    codec = topologies(Settings(landing_codecs={"visits": "json:visits.avsc"}))("visits").codec
+    (value,) = codec.decode([Record("visits", 0, 0, value=b'{"date": "2024-03-13"}')]).values
+    assert (value.day, value._rescued) == ("2024-03-13", None)
+
+
+def avsc(name, *aliases):
+    return json.dumps({"type": "record", "name": "V", "fields": [{"name": name, "type": "string", "aliases": aliases}]})

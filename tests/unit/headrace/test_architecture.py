@@ -24,7 +24,7 @@ RINGS = {
     0: {"errors", "records"},
     1: {
         *("aggregates", "avro", "avro_layout", "avro_types", "avsc", "buckets", "cells", "checksum"),
-        *("catalog", "catalog_changes", "codec", "footer", "hive"),
+        *("catalog", "catalog_changes", "codec", "duplicate_keys", "footer", "hive"),
         *("columns", "distinct_count", "event", "event_time", "evolution", "fold", "json_object", "json_spelling"),
         "lake",
         *("ledger", "log_fields", "logs", "parquet", "quantiles", "readers", "rescued", "schema", "spelling", "state"),

@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from headrace import lake, schema
+from headrace.avro import AvroCodec
 from headrace.codec import JsonCodec
+from headrace.errors import SchemaError
 from headrace.evolution import changes
 from headrace.operators import Batch, Land, Restored
 from headrace.outbox import MemoryOutbox
@@ -93,7 +95,18 @@ def test_whole_numbers_may_become_floating_but_not_in_an_iceberg_table(old, new)
         (field("long"), field("int"), "x", "long cannot be read as int"),
         (field("string"), field("bytes"), "x", "string cannot be read as bytes"),
         (field("string"), field(COLOUR), "x", "string cannot be read as enum C"),
-        (field(MILLIS), field(MICROS), "x", "timestamp-millis cannot be read as timestamp-micros"),
+        (
+            field(MILLIS),
+            field(MICROS),
+            "x",
+            "numbers in old records are milliseconds, and would be read as microseconds",
+        ),
+        (
+            field(MILLIS),
+            field({**MILLIS, "logicalType": "local-timestamp-millis"}),
+            "x",
+            "cannot be read as local-timest",
+        ),
         (field("long"), field(MILLIS), "x", "long cannot be read as timestamp-millis"),
         (field(decimal(6)), field(decimal(4)), "x", "cannot be read"),
         (field(decimal(4)), field(decimal(6, 3)), "x", "cannot be read"),
@@ -252,6 +265,16 @@ def test_old_records_are_decoded_by_the_new_schema():
     (value,) = result.values
     assert (value.small, value.path, value.kind, value.extra) == (5, "/a", "view", None)
     assert json.loads(value._rescued) == {"gone": 7}
+
+
+def test_another_unit_of_time_is_refused_for_what_records_say_not_for_the_files():
+    """A landed timestamp is microseconds either way. A number in JSON does not say its unit; Avro's reader asks."""
+    old, new = record(field(MILLIS)), record(field(MICROS))
+    assert old.landed_fields()[1].type == new.landed_fields()[1].type
+    (value,) = JsonCodec(new).decode([Record("t", 0, 0, value=b'{"id": 1, "x": 1710324000000}')]).values
+    assert value.x == 1_710_324_000_000, "which is 20 days after 1970, as microseconds"
+    with pytest.raises(SchemaError, match=r"x.*timestamp-micros.*timestamp-millis"):
+        AvroCodec(new, old)
 
 
 def test_a_file_says_what_its_columns_were_called():

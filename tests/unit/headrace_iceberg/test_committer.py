@@ -169,8 +169,48 @@ def test_a_type_that_the_column_cannot_become_stops_its_partition_with_the_reaso
     world.land([click(2, partition=1)])
     (error,) = world.committer().run().failures.values()
     assert isinstance(error, SchemaConflict)
-    assert "int" in str(error)
+    file = "lake/landing/clicks/date=2024-03-13/hour=10/1-clicks-0-2-0.parquet"
+    assert str(error).startswith(f"{file}: column 'value' is string in the file and int in the table. It and")
     assert world.offsets() == once([click(0), click(2, partition=1)])
+
+
+def test_the_ways_out_of_a_schema_conflict_leave_everything_there_once(world):
+    """The old table goes on without the file that was moved aside; a new generation has its rows, too."""
+    world.land([click(0)])
+    commit(world)
+    other = json.loads(json.dumps(CLICK))
+    other["fields"][2]["type"] = "string"
+    texts = [click(1, value="text"), click(2, T0 + HOUR_MS, value="more")]  # two files
+    world.land(texts, fields=other)
+    world.land([click(3)])  # the old schema is back
+    failures = world.committer().run().failures
+    assert all(isinstance(error, SchemaConflict) for error in failures.values())
+    for error in failures.values():
+        (world.root / error.file).rename(world.root / f"set-aside-{error.file.rpartition('/')[2]}")
+    (missing,) = world.committer().run().failures.values()
+    assert isinstance(missing, BooksDisagree)
+    world.committer(accept_missing=True).run().raise_failures()
+    world.land([click(4)])
+    commit(world)
+    assert world.offsets() == once([click(0), click(3), click(4)])
+    everything = [click(0, value="0"), *texts, click(3, value="3"), click(4, value="4")]
+    world.land(everything, fields=other, generation="2")
+    commit(world)
+    assert world.offsets(TableId("landing", "clicks", "2")) == once(everything)
+    assert world.offsets() == once([click(0), click(3), click(4)])
+
+
+def test_a_conflict_inside_of_a_record_is_told_too(world):
+    def nested(of):
+        return with_field(name="place", type={"type": "record", "name": "Place", "fields": [{"name": "x", "type": of}]})
+
+    world.land([click(0, place={"x": 1})], fields=nested("int"))
+    commit(world)
+    world.land([click(1, place={"x": "a"})], fields=nested("string"))
+    (error,) = world.committer().run().failures.values()
+    assert isinstance(error, SchemaConflict)
+    assert "place.x" in str(error)
+    assert "int" in str(error)
 
 
 def test_each_generation_has_a_table_of_its_own(world):
