@@ -3,8 +3,10 @@
 A codec never fails: what cannot be decoded comes back as poison beside what could.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Protocol
 
 import msgspec
@@ -24,18 +26,32 @@ Value = Any
 RESCUED = "_rescued"
 """The attribute and column that keeps what the schema has no place for, as a JSON object by path; None if nothing."""
 
+_offset = attrgetter("offset")
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Decoded(msgspec.Struct):
-    """What became of a batch of records, each list in offset order."""
+    """What became of a batch of records, each list in offset order; each record is in one of them."""
 
     records: list[Record]
-    """The readable records …"""
+    """The records with values: a record as often as it has some …"""
     values: list[Value]
-    """… and their values, side by side."""
+    """… and the values, side by side."""
     poison: list[tuple[Record, PoisonError]]
-    """The others, and why."""
+    """Those that cannot be read, and why."""
+    continuations: list[tuple[Record, str]] = []
+    """Text that goes on with the value before it: of a record without a value, or of one before its own values."""
+    silent: list[Record] = []
+    """Those that can be read and say nothing."""
+
+    def keep(self, end: int) -> int:
+        """Leave out the records from this offset on; how many values are left."""
+        kept = bisect_left(self.records, end, key=_offset)
+        del self.records[kept:], self.values[kept:]
+        self.poison[:] = [item for item in self.poison if item[0].offset < end]
+        self.continuations[:] = [item for item in self.continuations if item[0].offset < end]
+        self.silent[:] = [record for record in self.silent if record.offset < end]
+        return kept
 
 
 class Codec(Protocol):
