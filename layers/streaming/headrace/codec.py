@@ -11,9 +11,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from headrace import json_object, logs, schema
+from headrace import json_object, schema
 from headrace.errors import PoisonError, SchemaError
 from headrace.json_spelling import JsonSpelling
+from headrace.log_event import LogEvent
+from headrace.logs import Lines
 from headrace.readers import RecordReader
 from headrace.records import Record
 from headrace.rescued import Rescued, Unusable, child
@@ -172,16 +174,17 @@ class LogCodec:
         Raises:
             SchemaError: the schema's fields are not `LogEvent`'s.
         """
-        if [field.name for field in schema.fields] != list(logs.LogEvent.__struct_fields__):
-            raise SchemaError(f"the fields of {schema.name} are not those of headrace.logs.LogEvent")
+        if [field.name for field in schema.fields] != list(LogEvent.__struct_fields__):
+            raise SchemaError(f"the fields of {schema.name} are not those of headrace.log_event.LogEvent")
         self.schema = schema
+        self._lines = Lines()
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         """See `Codec.decode`."""
         decoded = Decoded([], [], [])
         for record in records:
             try:
-                event = logs.parse(payload_of(record.value))
+                event = self._lines.read(payload_of(record.value), record.timestamp_ms)
             except PoisonError as poison:
                 decoded.poison.append((record, poison))
                 continue

@@ -17,7 +17,7 @@ import math
 import re
 from typing import Any
 
-from headrace.errors import PoisonError
+from headrace.log_formats.format import Unparsable
 
 _TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4})"
@@ -47,7 +47,7 @@ def event_time_ms(value: Any) -> int:
     """Epoch milliseconds of a decoded JSON value (text or number) or of an access log's time.
 
     Raises:
-        PoisonError: `invalid_time`: the value is neither form, no such day or time exists, or the year is
+        Unparsable: `invalid_time`: the value is neither form, no such day or time exists, or the year is
             not between 1 and 9999.
     """
     try:
@@ -59,9 +59,9 @@ def event_time_ms(value: Any) -> int:
     return time_ms
 
 
-def _invalid(value: Any) -> PoisonError:
+def _invalid(value: Any) -> Unparsable:
     shown = value[:40] if isinstance(value, str) else value
-    return PoisonError("invalid_time", f"{shown!a:.80} is not a time")
+    return Unparsable("invalid_time", f"{shown!a:.80} is not a time")
 
 
 def _text_ms(text: str) -> int:
