@@ -27,7 +27,7 @@ _TIME = re.compile(
 # Fewer digits may be a date without dashes (20150517).
 _EPOCH_TEXT = re.compile(r"-?[0-9]{9,21}(?:\.[0-9]{1,9})?")
 # Not the locale's: access logs are English everywhere.
-_MONTHS = {
+MONTHS = {
     name: n
     for n, name in enumerate(
         ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), start=1
@@ -106,7 +106,7 @@ def _without_unit_ms(number: int) -> int:
 @functools.lru_cache(maxsize=1024)
 def _midnight_ms(day: str) -> int:
     if day[2] == "/":
-        day = f"{day[7:]}-{_MONTHS[day[3:6]]:02}-{day[:2]}"
+        day = f"{day[7:]}-{MONTHS[day[3:6]]:02}-{day[:2]}"
     return (dt.date.fromisoformat(day).toordinal() - _EPOCH_DAY) * _DAY_MS
 
 
