@@ -75,7 +75,9 @@ class LogEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Everything else in the line, as a JSON object; None if there is nothing else."""
 
 
-def log_event(format_name: str, *, severity_number: int = UNSPECIFIED, status: int | None = None, **fields: Any) -> LogEvent:
+def log_event(
+    format_name: str, *, severity_number: int = UNSPECIFIED, status: int | None = None, **fields: Any
+) -> LogEvent:
     """An event whose severity's name, status class and error flag follow from its numbers.
 
     Args:
