@@ -147,20 +147,18 @@ class _Watched:
 
     def _arrange(self) -> None:
         """Let each event without a time have come at the latest time before it; the first ones, at the first time."""
-        times_ms = list(map(_timestamp, self.decoded.values))
-        if None not in times_ms:
-            self._now_ms = max([self._now_ms or times_ms[0], *self._believable(times_ms)]) if times_ms else self._now_ms
-            return
+        values, records = self.decoded.values, self.decoded.records
+        times_ms = list(map(_timestamp, values))
         if self._now_ms is None:
             self._now_ms = next(self._believable(times_ms), self._kafka_ms)
-        now_ms = self._now_ms
+        if None not in times_ms:
+            self._now_ms = max([self._now_ms, *self._believable(times_ms)])
+            return
         for place, time_ms in enumerate(times_ms):
             if time_ms is None:
-                record = self.decoded.records[place]
-                self.decoded.records[place] = msgspec.structs.replace(record, timestamp_ms=now_ms)
-            elif now_ms < time_ms <= self._latest_ms:
-                now_ms = time_ms
-        self._now_ms = now_ms
+                records[place] = msgspec.structs.replace(records[place], timestamp_ms=self._now_ms)
+            elif self._now_ms < time_ms <= self._latest_ms:
+                self._now_ms = time_ms
 
     def _believable(self, times_ms: Iterable[int | None]) -> Iterator[int]:
         return (time_ms for time_ms in times_ms if time_ms is not None and time_ms <= self._latest_ms)

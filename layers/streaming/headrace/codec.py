@@ -15,7 +15,7 @@ from headrace import json_object, schema
 from headrace.errors import PoisonError, SchemaError
 from headrace.json_spelling import JsonSpelling
 from headrace.log_event import LogEvent
-from headrace.logs import Lines
+from headrace.logs import AUTO, Continuation, Lines
 from headrace.readers import RecordReader
 from headrace.records import Record
 from headrace.rescued import Rescued, Unusable, child
@@ -160,7 +160,7 @@ class RawCodec:
 
 
 class LogCodec:
-    """One log line per record, in any format that `headrace.logs` reads.
+    """Log lines, in any format that `headrace.logs` reads.
 
     A line that names no service (an access log's) gets the record's key, which is how log shippers tell hosts and
     services apart; without one, the topic's name.
@@ -168,31 +168,60 @@ class LogCodec:
 
     rescues = False
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, declared: str = AUTO) -> None:
         """Check that the schema is the parser's.
+
+        Args:
+            schema: of the events.
+            declared: the lines' format, see `headrace.logs.declared_format`.
 
         Raises:
             SchemaError: the schema's fields are not `LogEvent`'s.
+            ConfigurationError: there is no such format, or its parameters are wrong.
         """
         if [field.name for field in schema.fields] != list(LogEvent.__struct_fields__):
             raise SchemaError(f"the fields of {schema.name} are not those of headrace.log_event.LogEvent")
         self.schema = schema
-        self._lines = Lines()
+        self._read = Lines(declared).read
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         """See `Codec.decode`."""
         decoded = Decoded([], [], [])
+        add_record, add_value, read = decoded.records.append, decoded.values.append, self._read
         for record in records:
+            if record.value is None:
+                decoded.poison.append((record, PoisonError("tombstone", "the record has no value")))
+                continue
             try:
-                event = self._lines.read(payload_of(record.value), record.timestamp_ms)
+                event = read(record.value, record.timestamp_ms)
             except PoisonError as poison:
                 decoded.poison.append((record, poison))
                 continue
-            if event.service is None:
-                event = msgspec.structs.replace(event, service=_text(record.key) or record.topic)
-            decoded.records.append(record)
-            decoded.values.append(event)
+            if isinstance(event, LogEvent):
+                add_record(record)
+                add_value(_of_service(event, record))
+            else:
+                _add_others(decoded, record, [event] if isinstance(event, Continuation) else event)
         return decoded
+
+
+def _of_service(event: LogEvent, record: Record) -> LogEvent:
+    if event.service is None:
+        # Nobody has seen the event yet, and a copy would cost a tenth of the line's time.
+        msgspec.structs.force_setattr(event, "service", _text(record.key) or record.topic)
+    return event
+
+
+def _add_others(decoded: Decoded, record: Record, found: Sequence[LogEvent | Continuation]) -> None:
+    """What is no single event."""
+    for item in found:
+        if isinstance(item, Continuation):
+            decoded.continuations.append((record, item.text))
+        else:
+            decoded.records.append(record)
+            decoded.values.append(_of_service(item, record))
+    if not found:
+        decoded.silent.append(record)
 
 
 def _text_of(rescued: Rescued) -> str | None:
