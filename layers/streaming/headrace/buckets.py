@@ -30,8 +30,8 @@ def end(
 
     Args:
         records: a batch, in offset order.
-        decoded: what became of it; dead letters, and lines that continue others, are counted by themselves, by the hours of
-            Kafka's timestamps.
+        decoded: what became of it; dead letters, and lines that continue others, are counted by themselves, by the
+            hours of Kafka's timestamps.
         times_ms: of its values.
         limit: how many buckets there may be.
         bucket_hours: how much event time a bucket is.

@@ -97,6 +97,14 @@ def log_event(
     )
 
 
+def with_lines(event: LogEvent, lines: str) -> LogEvent:
+    """The event with further lines at the end of its stack trace; itself, if there are none."""
+    if not lines:
+        return event
+    stack_trace = lines if event.stack_trace is None else f"{event.stack_trace}\n{lines}"
+    return msgspec.structs.replace(event, stack_trace=stack_trace)
+
+
 def severity_name(number: int) -> str:
     """The name of a number's range."""
     return _NAMES[number]
