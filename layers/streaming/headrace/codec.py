@@ -15,6 +15,7 @@ from headrace import json_object, schema
 from headrace.errors import PoisonError, SchemaError
 from headrace.json_spelling import JsonSpelling
 from headrace.log_event import LogEvent
+from headrace.log_formats.cloudwatch import Batch
 from headrace.logs import AUTO, Continuation, Lines
 from headrace.readers import RecordReader
 from headrace.records import Record
@@ -193,35 +194,39 @@ class LogCodec:
                 decoded.poison.append((record, PoisonError("tombstone", "the record has no value")))
                 continue
             try:
-                event = read(record.value, record.timestamp_ms)
+                found = read(record.value, record.timestamp_ms)
             except PoisonError as poison:
                 decoded.poison.append((record, poison))
                 continue
-            if isinstance(event, LogEvent):
+            if isinstance(found, LogEvent):
                 add_record(record)
-                add_value(_of_service(event, record))
+                add_value(_of_somebody(found, record))
+            elif isinstance(found, Continuation):
+                decoded.continuations.append((record, found.text))
             else:
-                _add_others(decoded, record, [event] if isinstance(event, Continuation) else event)
+                _take_batch(found, record, decoded)
         return decoded
 
 
-def _of_service(event: LogEvent, record: Record) -> LogEvent:
+def _take_batch(found: Batch, record: Record, decoded: Decoded) -> None:
+    if found.continued is not None:
+        decoded.continuations.append((record, found.continued))
+    elif not found.events:
+        decoded.silent.append(record)
+    decoded.records += [record] * len(found.events)
+    decoded.values += [_of_somebody(event, record) for event in found.events]
+
+
+def _of_somebody(event: LogEvent, record: Record) -> LogEvent:
     if event.service is None:
-        # Nobody has seen the event yet, and a copy would cost a tenth of the line's time.
-        msgspec.structs.force_setattr(event, "service", _text(record.key) or record.topic)
+        # Nobody else has seen the event yet, and a copy would cost a tenth of the line's time.
+        msgspec.structs.force_setattr(event, "service", service_of(record))
     return event
 
 
-def _add_others(decoded: Decoded, record: Record, found: Sequence[LogEvent | Continuation]) -> None:
-    """What is no single event."""
-    for item in found:
-        if isinstance(item, Continuation):
-            decoded.continuations.append((record, item.text))
-        else:
-            decoded.records.append(record)
-            decoded.values.append(_of_service(item, record))
-    if not found:
-        decoded.silent.append(record)
+def service_of(record: Record) -> str:
+    """Who wrote a line that does not say it: the record's key; without one, the topic."""
+    return _text(record.key) or record.topic
 
 
 def _text_of(rescued: Rescued) -> str | None:
