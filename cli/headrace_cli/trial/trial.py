@@ -16,9 +16,9 @@ from headrace.codec import Codec, Decoded
 from headrace.errors import PoisonError
 from headrace.lake import Rows
 from headrace.records import Record, TopicPartition
-from headrace.settings import Settings
+from headrace.settings import MEMORY, Settings
 from headrace.topology import Logic, Topology
-from headrace_cli.functions import function_module
+from headrace_cli.functions import function_module, function_settings
 from headrace_cli.trial.tally import Tally
 
 TOPIC = "logs"
@@ -27,7 +27,24 @@ BATCH_LINES = 5_000
 BATCH_BYTES = 4 << 20
 """A batch has so many lines or bytes, whichever comes first: memory does not grow with the file."""
 
+_FUNCTION = "LogsFunction"
 _timestamp = attrgetter("timestamp")
+
+
+def trial_settings(declared: str) -> Settings:
+    """The logs function's settings, with this format for the trial's topic and without stores.
+
+    Raises:
+        CommandError: there is no template.
+        ConfigurationError: a HEADRACE_ variable of this environment is wrong.
+    """
+    fixed = {
+        "HEADRACE_CHECKPOINTS": MEMORY,
+        "HEADRACE_LAKE": MEMORY,
+        "HEADRACE_LANDING_CODECS": f"{TOPIC}=log",
+        "HEADRACE_LOG_FORMATS": f"{TOPIC}={declared}",
+    }
+    return function_settings(_FUNCTION, fixed)
 
 
 class Turn(NamedTuple):
@@ -106,6 +123,8 @@ class Trial:
         records: list[Record] = []
         size = 0
         for offset, line in enumerate(lines):
+            if not line.strip():
+                continue  # as `headrace produce` has it
             records.append(Record(TOPIC, 0, offset, self._kafka_ms, key=self._key, value=line))
             size += len(line)
             if len(records) >= BATCH_LINES or size >= BATCH_BYTES:
