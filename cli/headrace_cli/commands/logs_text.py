@@ -69,8 +69,7 @@ def summary(name: str, tally: Tally, first: Sequence[Mapping[str, Any]]) -> Iter
     yield from _section("First rows", [_row(event) for event in first])
     yield from _reasons("Unparsed", tally.unparsed)
     yield from _reasons("Dead letters", tally.dead)
-    minutes = tally.minutes.rows()[:TOP]
-    yield from _section("Busiest minutes (service_minutes)", [_minute_row(row) for row in minutes])
+    yield from _section("Busiest minutes (service_minutes)", _minute_rows(tally.minutes.rows()[:TOP]))
     bound = ", at least" if tally.patterns_dropped else ""
     patterns = [
         {"events": count, "pattern": _short(pattern, EXAMPLE_CHARACTERS)}
@@ -115,18 +114,20 @@ def _message(event: Mapping[str, Any]) -> str:
     return _short(event["message"] or "", MESSAGE_CHARACTERS) + more
 
 
-def _minute_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    shown = {name: _number(value) for name, value in row.items() if name not in {"window_start", "window_end"}}
-    return {"minute": cell(row["window_start"])[:_MINUTE], **shown}
+def _minute_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """With a column for each member of a struct, e.g. `latency_ms.p50`."""
+    flat = [_flat({"minute": cell(row["window_start"])[:_MINUTE], **row}) for row in rows]
+    columns = dict.fromkeys(name for row in flat for name in row if not name.startswith("window_"))
+    return [{name: row.get(name) for name in columns} for row in flat]
 
 
-def _number(value: Any) -> Any:
-    """Fractions to four digits; several numbers of a cell side by side."""
-    if isinstance(value, dict):
-        return " ".join(str(_number(each)) for each in value.values())
-    if isinstance(value, list):
-        return " ".join(str(_number(each)) for each in value)
-    return f"{value:.4g}" if isinstance(value, float) and value else value
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        members = {f"{name}.{member}": each for member, each in value.items()} if isinstance(value, dict) else None
+        # Fractions to four digits.
+        flat |= {n: f"{v:.4g}" if isinstance(v, float) and v else v for n, v in (members or {name: value}).items()}
+    return flat
 
 
 def _alerts(tally: Tally) -> Iterator[str]:

@@ -182,7 +182,9 @@ def test_the_minutes_and_statuses_of_a_public_log_are_those_of_an_independent_co
     assert try_(path, "--json") == 0
     events, counts = objects(capsys)
     assert counts["lines"] == counts["events"] == len(events) == len(lines)
-    assert Counter(event["status"] for event in events) == Counter(int(line.split('" ')[1].split()[0]) for line in lines)
+    assert Counter(event["status"] for event in events) == Counter(
+        int(line.split('" ')[1].split()[0]) for line in lines
+    )
     minutes = Counter(line.split("[")[1][:17] for line in lines)  # 17/May/2015:10:05
     assert counts["tables"]["service_minutes"] == len(minutes)
     assert [row["events"] for row in counts["minutes"]] == [count for _, count in minutes.most_common(10)]
@@ -202,7 +204,7 @@ def test_documented_inputs_of_another_tool_are_read_and_shown(name, shared_data,
 
 def inputs(example):
     """The lines between the quotes of an example's source."""
-    quoted = example["source"].split('s\'' if "s'" in example["source"] else '"', 1)
+    quoted = example["source"].split("s'" if "s'" in example["source"] else '"', 1)
     return [quoted[1].rsplit("'" if "s'" in example["source"] else '"', 1)[0]] if len(quoted) == 2 else []
 
 
