@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.log_formats.format import Unparsable
 from headrace.event_time import event_time_ms
+from headrace.log_formats.format import Unparsable
 
 NOON_MS = 1_431_857_103_000
 """2015-05-17T10:05:03Z"""

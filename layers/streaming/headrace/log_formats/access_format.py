@@ -30,7 +30,7 @@ class Value(NamedTuple):
     field: str | None = None
     """Of the event."""
     convert: Callable[[str], Any] = present
-    """From its text; None if there is none, or for what cannot be."""
+    """From its text; None if it cannot be one."""
     sample: str = ""
     """How it usually looks, where that has white space or punctuation."""
     is_list: bool = False
@@ -144,10 +144,12 @@ class AccessFormat:
             if present(written) is None:
                 continue
             converted = value.convert(written)
-            if value.field is not None and converted is not None:
-                fields[value.field] = converted
+            if converted is None:
+                return None
+            if value.field is None:
+                attributes[value.attribute] = converted
             else:
-                attributes[value.attribute] = written if converted is None else converted
+                fields[value.field] = converted
         return fields, attributes
 
 
@@ -165,7 +167,7 @@ def _apache_parts(format_string: str) -> Iterator[_Part]:
         elif match["name"] == "t":
             yield from ("[", _APACHE_TIME, "]")
         else:
-            yield _apache_value(match["name"].replace("%", ""))
+            yield _apache_value("Uq" if match["name"] == "U%q" else match["name"])
     if end != len(format_string):
         raise ConfigurationError(f"access log format {format_string!r}: what is {format_string[end : end + 10]!r}?")
 

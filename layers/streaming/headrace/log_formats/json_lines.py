@@ -16,11 +16,125 @@ from headrace.log_event import LogEvent, error_flag, log_event, severity_name, s
 from headrace.log_fields import NAMES, http_status, severity_number, size_bytes, take_fields
 from headrace.log_formats.format import EXAMPLES_KAFKA_MS, Example, Unparsable, attributes_of
 
+_INFO = {"timestamp": EXAMPLES_KAFKA_MS, "format": "json", "severity_number": 9, "severity": "INFO"}
+_ERROR = _INFO | {"severity_number": 17, "severity": "ERROR", "is_error": 1}
 EXAMPLES: tuple[Example, ...] = (
-    (
+    (  # the first names of the table
         '{"timestamp":"2026-11-27T10:00:00Z","level":"error","service":"pay","message":"no","status":502}',
-        {"timestamp": EXAMPLES_KAFKA_MS, "format": "json", "service": "pay", "severity_number": 17, "severity": "ERROR"}
-        | {"status": 502, "status_class": "5xx", "is_error": 1, "message": "no"},
+        _ERROR | {"service": "pay", "status": 502, "status_class": "5xx", "message": "no"},
+    ),
+    (  # Elastic Common Schema, nested
+        (
+            '{"@timestamp":"2026-11-27T10:00:00.000Z","log":{"level":"info","logger":"cart"},"message":"sold",'
+            '"service":{"name":"shop"},"host":{"hostname":"web1"},"trace":{"id":"5b8e"},"span":{"id":"eee1"},'
+            '"event":{"duration":1500000},"http":{"request":{"method":"GET"},"response":{"status_code":200}},'
+            '"url":{"path":"/cart"},"user_agent":{"original":"curl"},"ecs":{"version":"1.2.0"}}'
+        ),
+        _INFO
+        | {"service": "shop", "message": "sold", "host": "web1", "trace_id": "5b8e", "span_id": "eee1"}
+        | {"latency_ms": 1.5, "method": "GET", "status": 200, "status_class": "2xx", "path": "/cart"}
+        | {"user_agent": "curl", "attributes": {"log": {"logger": "cart"}, "ecs": {"version": "1.2.0"}}},
+    ),
+    (  # log4j's JsonTemplateLayout with EcsLayout.json: dotted
+        (
+            '{"@timestamp":"2026-11-27T10:00:00.000Z","ecs.version":"1.2.0","log.level":"ERROR","message":"no",'
+            '"process.thread.name":"main","log.logger":"cart","error.type":"java.io.IOException",'
+            '"error.message":"gone","error.stack_trace":"java.io.IOException: gone\\n\\tat a.B"}'
+        ),
+        _ERROR
+        | {"message": "no", "stack_trace": "java.io.IOException: gone\n\tat a.B"}
+        | {
+            "attributes": {"ecs.version": "1.2.0", "process.thread.name": "main", "log.logger": "cart"}
+            | {"error.type": "java.io.IOException", "error.message": "gone"}
+        },
+    ),
+    (  # log4j's JsonLayout
+        (
+            '{"instant":{"epochSecond":1795773600,"nanoOfSecond":7000000},"thread":"main","level":"ERROR",'
+            '"loggerName":"cart","message":"no","thrown":{"name":"java.io.IOException","message":"gone",'
+            '"extendedStackTrace":"java.io.IOException: gone"},"endOfBatch":false}'
+        ),
+        _ERROR
+        | {"timestamp": EXAMPLES_KAFKA_MS + 7, "message": "no", "stack_trace": "java.io.IOException: gone"}
+        | {
+            "attributes": {"thread": "main", "loggerName": "cart", "endOfBatch": False}
+            | {"thrown": {"name": "java.io.IOException", "message": "gone"}}
+        },
+    ),
+    (  # bunyan
+        (
+            '{"name":"shop","hostname":"web1","pid":7,"level":50,"msg":"no","time":"2026-11-27T10:00:00.000Z","v":0,'
+            '"err":{"message":"gone","stack":"Error: gone"}}'
+        ),
+        _ERROR
+        | {"service": "shop", "host": "web1", "message": "no", "stack_trace": "Error: gone"}
+        | {"attributes": {"pid": 7, "v": 0, "err": {"message": "gone"}}},
+    ),
+    (  # pino, with pino-http
+        (
+            '{"level":30,"time":1795773600000,"pid":7,"hostname":"web1","req":{"method":"GET","url":"/a"},'
+            '"res":{"statusCode":404},"responseTime":12,"msg":"request completed"}'
+        ),
+        _INFO
+        | {"host": "web1", "method": "GET", "path": "/a", "status": 404, "status_class": "4xx", "latency_ms": 12.0}
+        | {"message": "request completed", "attributes": {"pid": 7}},
+    ),
+    (  # AWS Lambda Powertools
+        (
+            '{"level":"INFO","location":"handler:12","message":"sold","timestamp":"2026-11-27 10:00:00,000+0000",'
+            '"service":"shop","cold_start":true,"function_name":"cart","xray_trace_id":"1-5759e988-bd862e3fe1be46a9"}'
+        ),
+        _INFO
+        | {"service": "shop", "message": "sold", "trace_id": "1-5759e988-bd862e3fe1be46a9"}
+        | {"attributes": {"location": "handler:12", "cold_start": True, "function_name": "cart"}},
+    ),
+    (  # structlog
+        (
+            '{"event":"no","level":"error","logger":"shop.cart","timestamp":"2026-11-27T10:00:00Z","user":"ann",'
+            '"exception":"Traceback"}'
+        ),
+        _ERROR | {"message": "no", "user": "ann", "stack_trace": "Traceback", "attributes": {"logger": "shop.cart"}},
+    ),
+    (  # Python's logging, python-json-logger
+        '{"asctime":"2026-11-27 10:00:00,000","levelname":"INFO","levelno":20,"message":"sold","lineno":3}',
+        _INFO | {"message": "sold", "attributes": {"levelno": 20, "lineno": 3}},
+    ),
+    (  # Go: zap and slog
+        '{"level":"info","ts":1795773600.5,"caller":"a.go:1","msg":"sold","took":"1.5ms"}',
+        _INFO
+        | {"timestamp": EXAMPLES_KAFKA_MS + 500, "message": "sold", "latency_ms": 1.5}
+        | {"attributes": {"caller": "a.go:1"}},
+    ),
+    (  # OpenTelemetry's log record in JSON
+        (
+            '{"timeUnixNano":"1795773600000000000","severityNumber":10,"severityText":"Information",'
+            '"body":{"stringValue":"sold"},"traceId":"5b8e","spanId":"eee1","attributes":[]}'
+        ),
+        _INFO
+        | {"severity_number": 10, "message": "sold", "trace_id": "5b8e", "span_id": "eee1"}
+        | {"attributes": {"severityText": "Information", "attributes": []}},
+    ),
+    (  # GELF: syslog's levels
+        '{"version":"1.1","host":"web1","short_message":"no","timestamp":1795773600.007,"level":3,"_id":"a"}',
+        _ERROR
+        | {"timestamp": EXAMPLES_KAFKA_MS + 7, "host": "web1", "message": "no"}
+        | {"attributes": {"version": "1.1", "_id": "a"}},
+    ),
+    (  # Serilog
+        '{"@t":"2026-11-27T10:00:00.0000000Z","@mt":"no {Id}","@m":"no 3","@l":"Error","@x":"System.Exception"}',
+        _ERROR | {"message": "no 3", "stack_trace": "System.Exception", "attributes": {"@mt": "no {Id}"}},
+    ),
+    (  # nginx, escape=json
+        (
+            '{"time_iso8601":"2026-11-27T10:00:00+00:00","remote_addr":"::1","request_method":"GET","status":"200",'
+            '"request_uri":"/","server_protocol":"HTTP/1.1","body_bytes_sent":"5","request_time":"0.003"}'
+        ),
+        {"timestamp": EXAMPLES_KAFKA_MS, "format": "json", "host": "::1", "method": "GET", "path": "/", "bytes": 5}
+        | {"protocol": "HTTP/1.1", "status": 200, "status_class": "2xx", "latency_ms": 3.0},
+    ),
+    (  # Docker's json-file
+        '{"log":"sold\\n","stream":"stdout","time":"2026-11-27T10:00:00.007Z"}',
+        {"timestamp": EXAMPLES_KAFKA_MS + 7, "format": "json", "message": "sold\n", "attributes": {"stream": "stdout"}},
     ),
 )
 
