@@ -15,7 +15,8 @@ from headrace import json_object, schema
 from headrace.errors import PoisonError, SchemaError
 from headrace.json_spelling import JsonSpelling
 from headrace.log_event import LogEvent
-from headrace.logs import Lines
+from headrace.log_formats.cloudwatch import Batch
+from headrace.logs import Continuation, Lines
 from headrace.readers import RecordReader
 from headrace.records import Record
 from headrace.rescued import Rescued, Unusable, child
@@ -184,15 +185,36 @@ class LogCodec:
         decoded = Decoded([], [], [])
         for record in records:
             try:
-                event = self._lines.read(payload_of(record.value), record.timestamp_ms)
+                found = self._lines.read(payload_of(record.value), record.timestamp_ms)
             except PoisonError as poison:
                 decoded.poison.append((record, poison))
                 continue
-            if event.service is None:
-                event = msgspec.structs.replace(event, service=_text(record.key) or record.topic)
-            decoded.records.append(record)
-            decoded.values.append(event)
+            if isinstance(found, LogEvent):
+                decoded.records.append(record)
+                decoded.values.append(_of_somebody(found, record))
+            elif isinstance(found, Continuation):
+                decoded.continuations.append((record, found.text))
+            else:
+                _take_batch(found, record, decoded)
         return decoded
+
+
+def _take_batch(found: Batch, record: Record, decoded: Decoded) -> None:
+    if found.continued is not None:
+        decoded.continuations.append((record, found.continued))
+    elif not found.events:
+        decoded.silent.append(record)
+    decoded.records += [record] * len(found.events)
+    decoded.values += [_of_somebody(event, record) for event in found.events]
+
+
+def _of_somebody(event: LogEvent, record: Record) -> LogEvent:
+    return event if event.service is not None else msgspec.structs.replace(event, service=service_of(record))
+
+
+def service_of(record: Record) -> str:
+    """Who wrote a line that does not say it: the record's key; without one, the topic."""
+    return _text(record.key) or record.topic
 
 
 def _text_of(rescued: Rescued) -> str | None:
