@@ -18,7 +18,15 @@ import re
 from headrace.event_time import MONTHS, event_time_ms
 from headrace.log_event import LogEvent, log_event
 from headrace.log_fields import severity_number
-from headrace.log_formats.format import EXAMPLES_KAFKA_MS, Example, Unparsable, attributes_of, shown, text_of
+from headrace.log_formats.format import (
+    EXAMPLES_KAFKA_MS,
+    UNKNOWN_FORMAT,
+    Example,
+    Unparsable,
+    attributes_of,
+    shown,
+    text_of,
+)
 
 _INFO = {"format": "java_text", "severity_number": 9, "severity": "INFO"}
 _ERROR = {"format": "java_text", "severity_number": 17, "severity": "ERROR", "is_error": 1}
@@ -120,7 +128,7 @@ class JavaText:
     name = "java_text"
 
     def parse(self, line: bytes, kafka_ms: int) -> LogEvent:
-        """See `Format.parse`. Reasons: `not_java_text`, `unknown_level`, `invalid_time`, `not_utf8`."""
+        """See `Format.parse`. Reasons: `unknown_format`, `unknown_level`, `invalid_time`, `not_utf8`."""
         text = text_of(line)
         if text.startswith("["):
             return _kafka(text, kafka_ms)
@@ -131,7 +139,7 @@ class JavaText:
 def _kafka(text: str, kafka_ms: int) -> LogEvent:
     match = _KAFKA.match(text)
     if match is None:
-        raise Unparsable("not_java_text", shown(text))
+        raise Unparsable(UNKNOWN_FORMAT, f"no Java log text: {shown(text)}")
     dated, clock, level, message, others = match.groups()
     # The logger is in brackets at the end, if the pattern is Kafka's.
     words, bracket, name = message.rpartition(" (")
@@ -165,7 +173,7 @@ def _plain(match: re.Match[str], kafka_ms: int) -> LogEvent:
 def _java_util_logging(text: str) -> LogEvent:
     match = _JUL.match(text)
     if match is None or match["month"] not in MONTHS:
-        raise Unparsable("not_java_text", shown(text))
+        raise Unparsable(UNKNOWN_FORMAT, f"no Java log text: {shown(text)}")
     hour = int(match["hour"]) % _NOON + (_NOON if match["half"] == "PM" else 0)
     day = f"{match['year']}-{MONTHS[match['month']]:02}-{int(match['day']):02}"
     attributes: dict[str, object] = {"logger": match["logger"]}

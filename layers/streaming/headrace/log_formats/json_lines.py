@@ -1,7 +1,8 @@
 """JSON lines: one object per line, with the names in `headrace.log_fields.NAMES`.
 
 If a line has several names of one field, the first in that table with a usable value wins and the others stay
-attributes. A dotted name also means the nested form (`{"log": {"level": …}}`). `null` is the same as absent.
+attributes. A dotted name also means the nested form (`{"log": {"level": …}}`). `null` is the same as absent. A level, a
+status, a size or a latency that is none stays an attribute, and so does a text that is an object, a list or a boolean.
 """
 
 from typing import Any
@@ -12,14 +13,128 @@ from headrace import json_object
 from headrace.errors import PoisonError
 from headrace.event_time import event_time_ms
 from headrace.log_event import LogEvent, error_flag, log_event, severity_name, status_class
-from headrace.log_fields import NAMES, http_status, severity_number, size_bytes
+from headrace.log_fields import NAMES, http_status, severity_number, size_bytes, take_fields
 from headrace.log_formats.format import EXAMPLES_KAFKA_MS, Example, Unparsable, attributes_of
 
+_INFO = {"timestamp": EXAMPLES_KAFKA_MS, "format": "json", "severity_number": 9, "severity": "INFO"}
+_ERROR = _INFO | {"severity_number": 17, "severity": "ERROR", "is_error": 1}
 EXAMPLES: tuple[Example, ...] = (
-    (
+    (  # the first names of the table
         '{"timestamp":"2026-11-27T10:00:00Z","level":"error","service":"pay","message":"no","status":502}',
-        {"timestamp": EXAMPLES_KAFKA_MS, "format": "json", "service": "pay", "severity_number": 17, "severity": "ERROR"}
-        | {"status": 502, "status_class": "5xx", "is_error": 1, "message": "no"},
+        _ERROR | {"service": "pay", "status": 502, "status_class": "5xx", "message": "no"},
+    ),
+    (  # Elastic Common Schema, nested
+        (
+            '{"@timestamp":"2026-11-27T10:00:00.000Z","log":{"level":"info","logger":"cart"},"message":"sold",'
+            '"service":{"name":"shop"},"host":{"hostname":"web1"},"trace":{"id":"5b8e"},"span":{"id":"eee1"},'
+            '"event":{"duration":1500000},"http":{"request":{"method":"GET"},"response":{"status_code":200}},'
+            '"url":{"path":"/cart"},"user_agent":{"original":"curl"},"ecs":{"version":"1.2.0"}}'
+        ),
+        _INFO
+        | {"service": "shop", "message": "sold", "host": "web1", "trace_id": "5b8e", "span_id": "eee1"}
+        | {"latency_ms": 1.5, "method": "GET", "status": 200, "status_class": "2xx", "path": "/cart"}
+        | {"user_agent": "curl", "attributes": {"log": {"logger": "cart"}, "ecs": {"version": "1.2.0"}}},
+    ),
+    (  # log4j's JsonTemplateLayout with EcsLayout.json: dotted
+        (
+            '{"@timestamp":"2026-11-27T10:00:00.000Z","ecs.version":"1.2.0","log.level":"ERROR","message":"no",'
+            '"process.thread.name":"main","log.logger":"cart","error.type":"java.io.IOException",'
+            '"error.message":"gone","error.stack_trace":"java.io.IOException: gone\\n\\tat a.B"}'
+        ),
+        _ERROR
+        | {"message": "no", "stack_trace": "java.io.IOException: gone\n\tat a.B"}
+        | {
+            "attributes": {"ecs.version": "1.2.0", "process.thread.name": "main", "log.logger": "cart"}
+            | {"error.type": "java.io.IOException", "error.message": "gone"}
+        },
+    ),
+    (  # log4j's JsonLayout
+        (
+            '{"instant":{"epochSecond":1795773600,"nanoOfSecond":7000000},"thread":"main","level":"ERROR",'
+            '"loggerName":"cart","message":"no","thrown":{"name":"java.io.IOException","message":"gone",'
+            '"extendedStackTrace":"java.io.IOException: gone"},"endOfBatch":false}'
+        ),
+        _ERROR
+        | {"timestamp": EXAMPLES_KAFKA_MS + 7, "message": "no", "stack_trace": "java.io.IOException: gone"}
+        | {
+            "attributes": {"thread": "main", "loggerName": "cart", "endOfBatch": False}
+            | {"thrown": {"name": "java.io.IOException", "message": "gone"}}
+        },
+    ),
+    (  # bunyan
+        (
+            '{"name":"shop","hostname":"web1","pid":7,"level":50,"msg":"no","time":"2026-11-27T10:00:00.000Z","v":0,'
+            '"err":{"message":"gone","stack":"Error: gone"}}'
+        ),
+        _ERROR
+        | {"service": "shop", "host": "web1", "message": "no", "stack_trace": "Error: gone"}
+        | {"attributes": {"pid": 7, "v": 0, "err": {"message": "gone"}}},
+    ),
+    (  # pino, with pino-http
+        (
+            '{"level":30,"time":1795773600000,"pid":7,"hostname":"web1","req":{"method":"GET","url":"/a"},'
+            '"res":{"statusCode":404},"responseTime":12,"msg":"request completed"}'
+        ),
+        _INFO
+        | {"host": "web1", "method": "GET", "path": "/a", "status": 404, "status_class": "4xx", "latency_ms": 12.0}
+        | {"message": "request completed", "attributes": {"pid": 7}},
+    ),
+    (  # AWS Lambda Powertools
+        (
+            '{"level":"INFO","location":"handler:12","message":"sold","timestamp":"2026-11-27 10:00:00,000+0000",'
+            '"service":"shop","cold_start":true,"function_name":"cart","xray_trace_id":"1-5759e988-bd862e3fe1be46a9"}'
+        ),
+        _INFO
+        | {"service": "shop", "message": "sold", "trace_id": "1-5759e988-bd862e3fe1be46a9"}
+        | {"attributes": {"location": "handler:12", "cold_start": True, "function_name": "cart"}},
+    ),
+    (  # structlog
+        (
+            '{"event":"no","level":"error","logger":"shop.cart","timestamp":"2026-11-27T10:00:00Z","user":"ann",'
+            '"exception":"Traceback"}'
+        ),
+        _ERROR | {"message": "no", "user": "ann", "stack_trace": "Traceback", "attributes": {"logger": "shop.cart"}},
+    ),
+    (  # Python's logging, python-json-logger
+        '{"asctime":"2026-11-27 10:00:00,000","levelname":"INFO","levelno":20,"message":"sold","lineno":3}',
+        _INFO | {"message": "sold", "attributes": {"levelno": 20, "lineno": 3}},
+    ),
+    (  # Go: zap and slog
+        '{"level":"info","ts":1795773600.5,"caller":"a.go:1","msg":"sold","took":"1.5ms"}',
+        _INFO
+        | {"timestamp": EXAMPLES_KAFKA_MS + 500, "message": "sold", "latency_ms": 1.5}
+        | {"attributes": {"caller": "a.go:1"}},
+    ),
+    (  # OpenTelemetry's log record in JSON
+        (
+            '{"timeUnixNano":"1795773600000000000","severityNumber":10,"severityText":"Information",'
+            '"body":{"stringValue":"sold"},"traceId":"5b8e","spanId":"eee1","attributes":[]}'
+        ),
+        _INFO
+        | {"severity_number": 10, "message": "sold", "trace_id": "5b8e", "span_id": "eee1"}
+        | {"attributes": {"severityText": "Information", "attributes": []}},
+    ),
+    (  # GELF: syslog's levels
+        '{"version":"1.1","host":"web1","short_message":"no","timestamp":1795773600.007,"level":3,"_id":"a"}',
+        _ERROR
+        | {"timestamp": EXAMPLES_KAFKA_MS + 7, "host": "web1", "message": "no"}
+        | {"attributes": {"version": "1.1", "_id": "a"}},
+    ),
+    (  # Serilog
+        '{"@t":"2026-11-27T10:00:00.0000000Z","@mt":"no {Id}","@m":"no 3","@l":"Error","@x":"System.Exception"}',
+        _ERROR | {"message": "no 3", "stack_trace": "System.Exception", "attributes": {"@mt": "no {Id}"}},
+    ),
+    (  # nginx, escape=json
+        (
+            '{"time_iso8601":"2026-11-27T10:00:00+00:00","remote_addr":"::1","request_method":"GET","status":"200",'
+            '"request_uri":"/","server_protocol":"HTTP/1.1","body_bytes_sent":"5","request_time":"0.003"}'
+        ),
+        {"timestamp": EXAMPLES_KAFKA_MS, "format": "json", "host": "::1", "method": "GET", "path": "/", "bytes": 5}
+        | {"protocol": "HTTP/1.1", "status": 200, "status_class": "2xx", "latency_ms": 3.0},
+    ),
+    (  # Docker's json-file
+        '{"log":"sold\\n","stream":"stdout","time":"2026-11-27T10:00:00.007Z"}',
+        {"timestamp": EXAMPLES_KAFKA_MS + 7, "format": "json", "message": "sold\n", "attributes": {"stream": "stdout"}},
     ),
 )
 
@@ -29,7 +144,7 @@ class JsonLines:
 
     name = "json"
 
-    def parse(self, line: bytes, kafka_ms: int) -> LogEvent:  # noqa: ARG002 - its times have years
+    def parse(self, line: bytes, kafka_ms: int) -> LogEvent:
         """See `Format.parse`. Reasons: `invalid_json`, `not_an_object`, `not_utf8`, `invalid_time`."""
         try:
             usual = _USUAL.decode(line)
@@ -82,8 +197,11 @@ class _UsualLine(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 _USUAL = msgspec.json.Decoder(_UsualLine)
-_RANKS = {name: rank for rank, name in enumerate(NAMES)}
-_NESTED = [(name, *name.split(".")) for name in NAMES if "." in name]
+_NESTED: dict[str, list[tuple[str, list[str]]]] = {}
+"""First part of a dotted name to the names, whole and in parts."""
+for _name in NAMES:
+    _NESTED.setdefault(_name.partition(".")[0], []).append((_name, _name.split(".")))
+_NESTED = {outer: names for outer, names in _NESTED.items() if any("." in name for name, _ in names)}
 
 
 def _any_event(line: bytes) -> LogEvent:
@@ -91,31 +209,27 @@ def _any_event(line: bytes) -> LogEvent:
         members = json_object.parse(line)
     except PoisonError as error:
         raise Unparsable(error.reason, error.detail) from None
-    for name, outer, inner in _NESTED:
-        if outer in members:
-            _lift(members, name, outer, inner)
+    for outer in members.keys() & _NESTED.keys():
+        if type(members[outer]) is dict:
+            for name, parts in _NESTED[outer]:
+                if len(parts) > 1:
+                    _lift(members, name, parts)
     fields = take_fields(members)
     return log_event("json", **fields, attributes=attributes_of(members))
 
 
-def take_fields(members: dict[str, Any]) -> dict[str, Any]:
-    """Move what has a field of its own out of the members."""
-    fields: dict[str, Any] = {}
-    for name in sorted(members.keys() & NAMES.keys(), key=_RANKS.__getitem__):
-        field, converter = NAMES[name]
-        value = members[name]
-        if value is None:
-            del members[name]
-        elif field not in fields and (converted := converter(value)) is not None:
-            fields[field] = converted
-            del members[name]
-    return fields
-
-
-def _lift(members: dict[str, Any], name: str, outer: str, inner: str) -> None:
-    """Make `{outer: {inner: x}}` `{name: x}`."""
-    group = members[outer]
-    if isinstance(group, dict) and inner in group and name not in members:
-        members[name] = group.pop(inner)
-        if not group:
-            del members[outer]
+def _lift(members: dict[str, Any], name: str, parts: list[str]) -> None:
+    """Make `{outer: {inner: x}}` `{"outer.inner": x}`, unless that is there; an outer one that is empty now goes."""
+    *outers, last = parts
+    groups = [members]
+    for outer in outers:
+        group = groups[-1].get(outer)
+        if type(group) is not dict:
+            return
+        groups.append(group)
+    if last not in groups[-1] or name in members:
+        return
+    members[name] = groups[-1].pop(last)
+    for group, outer in zip(groups[-2::-1], outers[::-1], strict=True):
+        if not group[outer]:
+            del group[outer]

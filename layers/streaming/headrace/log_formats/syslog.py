@@ -21,6 +21,7 @@ from headrace.event_time import MONTHS, event_time_ms
 from headrace.log_event import SYSLOG_SEVERITIES, LogEvent, log_event
 from headrace.log_formats.format import (
     EXAMPLES_KAFKA_MS,
+    UNKNOWN_FORMAT,
     Example,
     Unparsable,
     attributes_of,
@@ -105,7 +106,7 @@ class Syslog:
     name = "syslog"
 
     def parse(self, line: bytes, kafka_ms: int) -> LogEvent:
-        """See `Format.parse`. Reasons: `not_syslog`, `invalid_priority`, `invalid_time`, `not_utf8`."""
+        """See `Format.parse`. Reasons: `unknown_format`, `invalid_priority`, `invalid_time`, `not_utf8`."""
         text = text_of(line)
         match = _RFC5424.fullmatch(text)
         if match is None:
@@ -134,7 +135,7 @@ class Syslog:
 def _rfc3164(text: str, kafka_ms: int) -> LogEvent:
     match = _RFC3164.fullmatch(text)
     if match is None:
-        raise Unparsable("not_syslog", shown(text))
+        raise Unparsable(UNKNOWN_FORMAT, f"no syslog: {shown(text)}")
     priority, day, year, clock, iso, host, content, others = match.groups()
     facility, number = (None, 0) if priority is None else _facility_and_severity(priority)
     attributes: dict[str, object] = {} if facility is None else {"facility": facility}

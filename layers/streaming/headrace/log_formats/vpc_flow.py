@@ -15,7 +15,16 @@ from headrace.errors import ConfigurationError
 from headrace.event_time import event_time_ms
 from headrace.log_event import UNSPECIFIED, WARN, LogEvent, log_event
 from headrace.log_fields import size_bytes
-from headrace.log_formats.format import EXAMPLES_KAFKA_MS, Example, Unparsable, attributes_of, present, shown, text_of
+from headrace.log_formats.format import (
+    EXAMPLES_KAFKA_MS,
+    UNKNOWN_FORMAT,
+    Example,
+    Unparsable,
+    attributes_of,
+    present,
+    shown,
+    text_of,
+)
 
 EXAMPLES: tuple[Example, ...] = (
     (
@@ -66,16 +75,16 @@ class VpcFlow:
 
     name = "vpc_flow"
 
-    def __init__(self, fields: str | None = None) -> None:
+    def __init__(self, fields: str = "") -> None:
         """Choose the fields.
 
         Args:
-            fields: their names in order, between white space; None: the default format's.
+            fields: their names in order, between white space; empty: the default format's.
 
         Raises:
             ConfigurationError: a name is none, or comes twice, or there is none at all.
         """
-        matches = [(name, _FIELD.fullmatch(name)) for name in (DEFAULT_FIELDS if fields is None else fields).split()]
+        matches = [(name, _FIELD.fullmatch(name)) for name in (fields or DEFAULT_FIELDS).split()]
         if wrong := [name for name, match in matches if match is None]:
             raise ConfigurationError(f"a flow log has no field {wrong[0]!r}")
         self._names = [(match[1] or match[2]).replace("-", "_") for _, match in matches if match]
@@ -83,11 +92,13 @@ class VpcFlow:
             raise ConfigurationError(f"the fields of a flow log are each named once, not {fields!r}")
 
     def parse(self, line: bytes, kafka_ms: int) -> LogEvent:
-        """See `Format.parse`. Reasons: `not_a_flow_log`, `invalid_field`, `invalid_time`, `not_utf8`."""
+        """See `Format.parse`. Reasons: `unknown_format`, `invalid_field`, `invalid_time`, `not_utf8`."""
         text = text_of(line)
         columns = text.split(" ")
         if len(columns) != len(self._names):
-            raise Unparsable("not_a_flow_log", f"{len(columns)} fields, not {len(self._names)}: {shown(text)}")
+            raise Unparsable(
+                UNKNOWN_FORMAT, f"no flow log: {len(columns)} fields, not {len(self._names)}: {shown(text)}"
+            )
         fields: dict[str, object] = {
             name: _value(name, column) for name, column in zip(self._names, columns, strict=True) if column != "-"
         }
