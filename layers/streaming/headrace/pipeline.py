@@ -77,6 +77,7 @@ class Pipeline:
         inline_outbox_entries: int = INLINE_OUTBOX_ENTRIES,
         max_deltas: int = MAX_DELTAS,
         warm_rows: int = 0,
+        on_commit: Callable[[Sequence[lake.Rows]], None] | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
@@ -94,6 +95,8 @@ class Pipeline:
             inline_outbox_entries: more outputs are listed in a staged manifest.
             max_deltas: after so many the state is written as a whole again.
             warm_rows: how many rows of state, of all partitions together, may stay in memory from turn to turn.
+            on_commit: is shown the rows that a commit made final: by the attempt that committed them, so never twice, and
+                not at all by one that dies there. What depends on every row reads the lake.
             clock_ms: wall clock, epoch milliseconds; only idleness is measured by it.
             new_id: a name that no other attempt ever has.
         """
@@ -107,6 +110,7 @@ class Pipeline:
         self._inline_outbox_entries = inline_outbox_entries
         self._max_deltas = max_deltas
         self._warm = WarmStates(warm_rows)
+        self._on_commit = on_commit
         self._clock_ms = clock_ms
         self._new_id = new_id
 
@@ -287,6 +291,8 @@ class Pipeline:
             totals=dict(effects.booked.totals),
         )
         self._checkpoints.commit(committed, expected_version=checkpoint.version)  # 6: the only commit point
+        if self._on_commit is not None:
+            self._on_commit(logic.rows)
         logic.committed()
         self._warm.keep(committed, logic)
         self.recover(committed)  # 7
