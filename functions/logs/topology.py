@@ -5,6 +5,7 @@ from pathlib import Path
 from headrace import schema
 from headrace.aggregates import Count, Mean, Sum
 from headrace.codec import LogCodec
+from headrace.quantiles import Quantiles
 from headrace.settings import Settings
 from headrace.topology import Topology
 from headrace.windowed import Windowed
@@ -17,7 +18,7 @@ MINUTE = TumblingWindows(size_ms=60_000)
 SEVERITY_MINUTES = Windowed(
     table="severity_minutes",
     window=MINUTE,
-    key=("service", "severity"),
+    key=("service", "severity", "status_class"),
     aggregates={"events": Count()},
 )
 # The ratio is `errors / events`: readers who merge partitions divide the sums, they do not average the ratios.
@@ -25,7 +26,14 @@ SERVICE_MINUTES = Windowed(
     table="service_minutes",
     window=MINUTE,
     key=("service",),
-    aggregates={"events": Count(), "errors": Sum("is_error"), "error_ratio": Mean("is_error")},
+    aggregates={
+        "events": Count(),
+        "errors": Sum("is_error"),
+        "error_ratio": Mean("is_error"),
+        "unparsed": Sum("is_unparsed"),
+        "bytes": Sum("bytes"),
+        "latency_ms": Quantiles("latency_ms", (0.5, 0.95, 0.99)),
+    },
 )
 
 

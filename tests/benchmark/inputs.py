@@ -61,6 +61,16 @@ def log_lines(number: int, partitions: int) -> str:
     return event("logs", number, partitions, _log_line)
 
 
+def json_lines(number: int, partitions: int) -> str:
+    """The JSON text of a batch of JSON log lines."""
+    return event("logs", number, partitions, _json_line)
+
+
+def combined_lines(number: int, partitions: int) -> str:
+    """The JSON text of a batch of lines in the combined access log format."""
+    return event("logs", number, partitions, _combined_line)
+
+
 def event(
     topic: str,
     number: int,
@@ -110,15 +120,22 @@ def _click(chance: random.Random, _index: int, time_ms: int) -> Payload:
 
 
 def _log_line(chance: random.Random, index: int, time_ms: int) -> Payload:
+    return (_combined_line if index % 2 else _json_line)(chance, index, time_ms)
+
+
+def _combined_line(chance: random.Random, _index: int, time_ms: int) -> Payload:
     moment = datetime.fromtimestamp(time_ms / 1000, UTC)
     host, path = f"10.0.0.{chance.randrange(HOSTS)}", f"/api/v1/orders/{chance.randrange(100_000)}"
-    status, size = chance.choice(STATUSES), chance.randrange(100_000)
-    if index % 2:
-        line = (
-            f'{host} - - [{moment:%d/%b/%Y:%H:%M:%S} +0000] "GET {path} HTTP/1.1" {status} {size} '
-            f'"https://www.example.com/" "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/122.0.0.0"'
-        )
-        return host.encode(), line.encode()
+    line = (
+        f'{host} - - [{moment:%d/%b/%Y:%H:%M:%S} +0000] "GET {path} HTTP/1.1" {chance.choice(STATUSES)} '
+        f'{chance.randrange(100_000)} "https://www.example.com/" '
+        '"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/122.0.0.0"'
+    )
+    return host.encode(), line.encode()
+
+
+def _json_line(chance: random.Random, _index: int, time_ms: int) -> Payload:
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
     service = chance.choice(SERVICES)
     line = {
         "timestamp": moment.isoformat(timespec="milliseconds"),
@@ -126,8 +143,8 @@ def _log_line(chance: random.Random, index: int, time_ms: int) -> Payload:
         "service": service,
         "message": f"order {chance.getrandbits(128):032x} was looked up in the catalogue",
         "latency_ms": chance.randrange(1, 900),
-        "host": host,
-        "path": path,
+        "host": f"10.0.0.{chance.randrange(HOSTS)}",
+        "path": f"/api/v1/orders/{chance.randrange(100_000)}",
     }
     return service.encode(), compact(line)
 

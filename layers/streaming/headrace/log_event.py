@@ -75,7 +75,9 @@ class LogEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Everything else in the line, as a JSON object; None if there is nothing else."""
 
 
-def log_event(format_name: str, *, severity_number: int = UNSPECIFIED, status: int | None = None, **fields: Any) -> LogEvent:
+def log_event(
+    format_name: str, *, severity_number: int = UNSPECIFIED, status: int | None = None, **fields: Any
+) -> LogEvent:
     """An event whose severity's name, status class and error flag follow from its numbers.
 
     Args:
@@ -93,6 +95,14 @@ def log_event(format_name: str, *, severity_number: int = UNSPECIFIED, status: i
         is_error=error_flag(severity_number, status),
         **fields,
     )
+
+
+def with_lines(event: LogEvent, lines: str) -> LogEvent:
+    """The event with further lines at the end of its stack trace; itself, if there are none."""
+    if not lines:
+        return event
+    stack_trace = lines if event.stack_trace is None else f"{event.stack_trace}\n{lines}"
+    return msgspec.structs.replace(event, stack_trace=stack_trace)
 
 
 def severity_name(number: int) -> str:

@@ -1,4 +1,4 @@
-"""What log lines call things: the names that JSON lines and logfmt give to the fields of a `LogEvent`, and their values.
+"""What log lines call things: the names of JSON lines and logfmt for the fields of a `LogEvent`, and their values.
 
 A converter takes a decoded value and returns the field's; None leaves the value an attribute of the event. A time that
 is none raises instead, because results are counted by it.
@@ -29,6 +29,12 @@ _NUMBERS = {spelled: number for number, words in _WORDS.items() for word in word
 _BY_TENS = dict(enumerate((TRACE, DEBUG, INFO, WARN, ERROR, FATAL), start=1))
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _DECIMAL = re.compile(r"-?[0-9]{1,19}(?:\.[0-9]{1,19})?")
+# As Go's time.Duration prints itself; also with a space before the unit.
+_DURATION_PART = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?(ns|us|µs|μs|ms|s|m|h)")
+_DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})++")
+_UNITS_MS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4, "h": 3.6e6}
+_PYTHON_LEVELS = {1: DEBUG, 2: INFO, 3: WARN, 4: ERROR, 5: FATAL}
+_LAST_SEVERITY = 24
 MAX_STATUS = 999
 MAX_BYTES = (1 << 63) - 1
 
@@ -68,7 +74,7 @@ def _whole(value: Any, most: int) -> int | None:
 
 
 def milliseconds(value: Any) -> float | None:
-    """A number of milliseconds, or such digits."""
+    """A number, or such digits."""
     if type(value) not in (int, float) and not (type(value) is str and _DECIMAL.fullmatch(value)):
         return None
     try:
@@ -77,24 +83,111 @@ def milliseconds(value: Any) -> float | None:
         return None
 
 
-NAMES: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    name: (field, converter)
-    for field, converter, names in (
-        ("timestamp", event_time_ms, ("timestamp", "time", "ts", "@timestamp", "date", "time_iso8601")),
-        ("severity_number", severity_number, ("level", "severity", "levelname", "log.level")),
-        ("service", text, ("service", "service.name", "service_name", "app")),
-        ("message", text, ("message", "msg")),
-        ("status", http_status, ("status", "status_code", "http.status")),
-        ("latency_ms", milliseconds, ("latency_ms", "duration_ms")),
-        ("host", text, ("host", "remote_addr")),
-        ("method", text, ("method", "request_method")),
-        ("path", text, ("path", "request_uri")),
-        ("protocol", text, ("protocol", "server_protocol")),
-        ("bytes", size_bytes, ("bytes", "body_bytes_sent")),
-        ("user", text, ("user", "remote_user")),
-        ("referrer", text, ("referrer", "http_referer")),
-        ("user_agent", text, ("user_agent", "http_user_agent")),
-    )
-    for name in names
-}
-"""What JSON lines call the fields, best name first, and the converter; the last names are nginx's variables."""
+def seconds(value: Any) -> float | None:
+    """A number of seconds, or such digits, in milliseconds."""
+    number = milliseconds(value)
+    return None if number is None else number * 1_000
+
+
+def microseconds(value: Any) -> float | None:
+    """A number of microseconds, or such digits, in milliseconds."""
+    number = milliseconds(value)
+    return None if number is None else number / 1_000
+
+
+def _nanoseconds(value: Any) -> float | None:
+    number = milliseconds(value)
+    return None if number is None else number / 1_000_000
+
+
+def _duration(value: Any) -> float | None:
+    """A text with units, as Go writes it (`1.5ms`, `2m3.5s`), in milliseconds; a number without one is none."""
+    if type(value) is not str or not _DURATION.fullmatch(value):
+        return None
+    return sum(float(number) * _UNITS_MS[unit] for number, unit in _DURATION_PART.findall(value))
+
+
+def _otel_number(value: Any) -> int | None:
+    number = _whole(value, _LAST_SEVERITY)
+    return number or None
+
+
+def _python_level(value: Any) -> int | None:
+    """Of Python's logging: 10 is debug … 50 is critical."""
+    return _PYTHON_LEVELS.get(value // 10) if type(value) is int else None
+
+
+def _instant(value: Any) -> int | None:
+    """Log4j's `{"epochSecond": …, "nanoOfSecond": …}`."""
+    if type(value) is not dict:
+        return event_time_ms(value)
+    second, nano = value.get("epochSecond"), value.get("nanoOfSecond", 0)
+    if type(second) is not int or type(nano) is not int or value.keys() - {"epochSecond", "nanoOfSecond"}:
+        return None
+    return event_time_ms(second) + nano // 1_000_000
+
+
+def _table(*rows: tuple[str, Callable[[Any], Any], str]) -> dict[str, tuple[str, Callable[[Any], Any]]]:
+    return {name: (field, converter) for field, converter, names in rows for name in names.split()}
+
+
+NAMES: dict[str, tuple[str, Callable[[Any], Any]]] = _table(
+    ("timestamp", event_time_ms, "timestamp time ts @timestamp date datetime asctime @t time_iso8601 timeMillis"),
+    ("timestamp", _instant, "instant"),
+    ("timestamp", event_time_ms, "timeUnixNano time_unix_nano observedTimeUnixNano time_local msec"),
+    ("severity_number", severity_number, "level severity levelname log.level"),
+    ("severity_number", _otel_number, "severityNumber severity_number"),
+    ("severity_number", severity_number, "severityText severity_text lvl loglevel log_level logLevel LogLevel @l"),
+    ("severity_number", _python_level, "levelno"),
+    ("service", text, "service service.name service_name serviceName app application name"),
+    ("message", text, "message msg event body body.stringValue short_message @m @message log"),
+    ("status", http_status, "status status_code statusCode http.status http.status_code http.response.status_code"),
+    ("status", http_status, "http_status res.statusCode"),
+    (
+        "latency_ms",
+        milliseconds,
+        "latency_ms duration_ms elapsed_ms response_time_ms responseTime latencyMs durationMs",
+    ),
+    ("latency_ms", _nanoseconds, "event.duration"),
+    ("latency_ms", seconds, "request_time"),
+    ("latency_ms", _duration, "duration latency elapsed took response_time"),
+    ("host", text, "remote_addr client.ip client_ip clientip client.address host hostname host.name host.hostname"),
+    ("method", text, "method request_method http.request.method http.method http_method req.method"),
+    ("path", text, "path request_uri url.original url.path http.target http_path req.url uri url"),
+    ("protocol", text, "protocol server_protocol"),
+    ("bytes", size_bytes, "bytes body_bytes_sent bytes_sent http.response.body.bytes http.response.bytes"),
+    ("user", text, "user remote_user user.name user_name username"),
+    ("referrer", text, "referrer referer http_referer http.request.referrer"),
+    ("user_agent", text, "user_agent http_user_agent user_agent.original userAgent"),
+    ("trace_id", text, "trace_id traceId trace.id traceID xray_trace_id dd.trace_id"),
+    ("span_id", text, "span_id spanId span.id spanID dd.span_id"),
+    ("stack_trace", text, "stack_trace stackTrace stacktrace error.stack_trace exception exception.stacktrace"),
+    ("stack_trace", text, "exc_info err.stack thrown.extendedStackTrace stack full_message @x"),
+)
+"""What JSON lines and logfmt call the fields, best name first, and the converter.
+
+In the table are the names of ECS, OpenTelemetry, bunyan and pino, Powertools, structlog, Python's logging, log4j's JSON
+layouts, GELF, Serilog, Go's loggers, and nginx's variables. The name of a logger is no service, but an attribute: a
+service has hundreds of them.
+"""
+_RANKS = {name: rank for rank, name in enumerate(NAMES)}
+
+
+def take_fields(members: dict[str, Any]) -> dict[str, Any]:
+    """Move what has a field of its own out of a line's members, and drop those that are null; the fields.
+
+    If a line has several names of one field, the first in `NAMES` with a usable value wins and the others stay.
+
+    Raises:
+        Unparsable: `invalid_time`.
+    """
+    fields: dict[str, Any] = {}
+    for name in sorted(members.keys() & NAMES.keys(), key=_RANKS.__getitem__):
+        field, converter = NAMES[name]
+        value = members[name]
+        if value is None:
+            del members[name]
+        elif field not in fields and (converted := converter(value)) is not None:
+            fields[field] = converted
+            del members[name]
+    return fields

@@ -1,22 +1,43 @@
 r"""Log lines to events: which format a record's line is in, and what becomes of a line that none can read.
 
-Text that no format reads is an event, too: `format` is `unparsed`, `message` the line, `unparsed` the reason, and it
-counts at Kafka's time. A record that is no text of at most 1 MiB is a `PoisonError`. What a line becomes depends on
-the line alone, not on its neighbours, so that results do not depend on how records were batched.
+A topic's format is declared, or each line's is detected: its first byte says which formats it may have, and the first
+of these that can read it does. What a line becomes depends on the line alone, not on its neighbours, so that no result
+depends on how records were batched.
+
+Text that no format reads is an event, too: its `format` is `unparsed`, its `message` the line, `unparsed` says why, and
+it counts at Kafka's time. A record that is no UTF-8 text of at most 1 MiB is a `PoisonError`. Control sequences of
+terminals (ANSI colours) are taken out first.
+
+A line that begins with white space (JSON apart), or as the lines of a Java stack trace do, continues the event before
+it. In a topic with a declared format it does so only if that format cannot read it.
 """
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from headrace.errors import PoisonError
+from headrace.errors import ConfigurationError, PoisonError
 from headrace.log_event import LogEvent
+from headrace.log_formats import cloudwatch
 from headrace.log_formats.access import AccessLog
-from headrace.log_formats.format import Format, Unparsable
+from headrace.log_formats.error_log import ErrorLog
+from headrace.log_formats.format import UNKNOWN_FORMAT, Format, Unparsable, shown
+from headrace.log_formats.java_text import JavaText
 from headrace.log_formats.json_lines import JsonLines
+from headrace.log_formats.logfmt import Logfmt
+from headrace.log_formats.syslog import Syslog
+from headrace.log_formats.vpc_flow import VpcFlow
 
 MAX_LINE_BYTES = 1 << 20
+AUTO = "auto"
+"""Declared as the format of a topic: each line's is detected."""
 _ANSI = re.compile(rb"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b]*+(?:\x07|\x1b\\)|[@-Z\\^_])")
 """Control sequences of ECMA-48 (colours, cursor moves), a terminal's title, and two-byte ones."""
+_CONTINUES = re.compile(
+    rb"[ \t]|Caused by: |Suppressed: |at [\w.$/<]|\.\.\. [0-9]{1,9} (?:more|common frames omitted)"
+    rb"|(?:[A-Za-z_$][\w$]*+\.)++[\w$]*+(?:(?<=Exception)|(?<=Error)|(?<=Throwable))(?::|\s|\Z)"
+)
+"""How lines begin that continue the one before; `java.lang.IllegalStateException: …` is a stack trace's first."""
 
 
 class Continuation(NamedTuple):
@@ -26,50 +47,118 @@ class Continuation(NamedTuple):
     """The lines."""
 
 
+_MAKERS: Mapping[str, Callable[[str], Format]] = {
+    JsonLines.name: lambda parameters: _without(parameters, JsonLines()),
+    Logfmt.name: lambda parameters: _without(parameters, Logfmt()),
+    AccessLog.name: AccessLog,
+    ErrorLog.name: lambda parameters: _without(parameters, ErrorLog()),
+    Syslog.name: lambda parameters: _without(parameters, Syslog()),
+    VpcFlow.name: VpcFlow,
+    JavaText.name: lambda parameters: _without(parameters, JavaText()),
+}
+"""Name to what makes the format of its parameters, which are what stands behind the colon of a declaration."""
+
+
+def _without(parameters: str, found: Format) -> Format:
+    if parameters:
+        raise ConfigurationError(f"log format {found.name!r} has no parameters, so not {parameters!r}")
+    return found
+
+
+def declared_format(declared: str) -> Format:
+    """The format that a topic's declaration names: `NAME` or `NAME:PARAMETERS`.
+
+    Raises:
+        ConfigurationError: there is no such format, or its parameters are wrong.
+    """
+    name, _, parameters = declared.partition(":")
+    if name not in _MAKERS:
+        raise ConfigurationError(f"log format {name!r} is none of {AUTO}, {', '.join(_MAKERS)}")
+    return _MAKERS[name](parameters)
+
+
+def _detected() -> list[tuple[Format, ...]]:
+    """By a line's first byte: the formats it may be in, the strictest first."""
+    access, error_log, logfmt, syslog, java_text = AccessLog(), ErrorLog(), Logfmt(), Syslog(), JavaText()
+    by_byte: list[tuple[Format, ...]] = [(access, syslog, java_text, logfmt) for _ in range(256)]
+    by_byte[ord("{")] = (JsonLines(),)
+    by_byte[ord("[")] = (java_text, error_log)
+    by_byte[ord("<")] = (syslog,)
+    for digit in b"0123456789":
+        by_byte[digit] = (access, java_text, syslog, error_log, VpcFlow(), logfmt)
+    return by_byte
+
+
 class Lines:
     """Reads the log lines of one topic."""
 
-    def __init__(self, declared: str | None = None) -> None:
+    def __init__(self, declared: str = AUTO) -> None:
         """Choose the formats.
-
-        Args:
-            declared: a format by name, with parameters after a colon; None: each line's is detected.
 
         Raises:
             ConfigurationError: there is no such format, or its parameters are wrong.
         """
-        self._json = JsonLines()
-        self._others: tuple[Format, ...] = (AccessLog(),)
+        self._is_declared = declared != AUTO
+        self._formats = [(declared_format(declared),)] * 256 if self._is_declared else _detected()
 
-    def read(self, value: bytes, kafka_ms: int) -> LogEvent | Continuation | list[LogEvent]:
+    def read(self, value: bytes, kafka_ms: int) -> LogEvent | Continuation | cloudwatch.Batch:
         """What a record's value tells: one event; part of the one before; or, of an envelope, any number of them.
 
+        Args:
+            value: the record's.
+            kafka_ms: when Kafka got it, epoch milliseconds: what a time without a year is close to.
+
         Raises:
-            PoisonError: `empty`, `too_long` (more than 1 MiB), `not_utf8`.
+            PoisonError: `empty`, `too_long` (more than 1 MiB), `not_utf8`; of an envelope, see `cloudwatch.batch`.
         """
+        # JSON of an envelope begins like this; to look at every line more closely would cost a tenth of its time.
+        if (value[:2] == _GZIP or b'"messageType"' in value[:32]) and cloudwatch.is_message(value):
+            return cloudwatch.batch(value, self._read_line)
+        return self._read_line(value, kafka_ms)
+
+    def _read_line(self, value: bytes, kafka_ms: int) -> LogEvent | Continuation:
         if len(value) > MAX_LINE_BYTES:
             raise PoisonError("too_long", f"{len(value)} bytes; lines up to {MAX_LINE_BYTES} are read")
+        if b"\x1b" in value:
+            value = _ANSI.sub(b"", value)
         line = value.strip()
         if not line:
             raise PoisonError("empty", "nothing but white space")
-        if b"\x1b" in line:
-            line = _ANSI.sub(b"", line).strip()
-        formats = (self._json,) if line.startswith(b"{") else self._others
-        return self._read_as(formats, line, kafka_ms)
-
-    def _read_as(self, formats: tuple[Format, ...], line: bytes, kafka_ms: int) -> LogEvent:
-        problem = Unparsable("unknown_format", f"{line[:40]!a}")
-        for candidate in formats:
+        first = line[0]
+        if not self._is_declared and first != _BRACE and _continues(value):
+            return Continuation(_text(value.rstrip()))
+        problems: list[Unparsable] = []
+        for candidate in self._formats[first]:
             try:
                 return candidate.parse(line, kafka_ms)
             except Unparsable as error:
-                problem = error
-        return _unparsed(line, problem)
+                problems.append(error)
+        if self._is_declared and _continues(value):
+            return Continuation(_text(value.rstrip()))
+        return _unparsed(line, problems)
 
 
-def _unparsed(line: bytes, problem: Unparsable) -> LogEvent:
+_GZIP = b"\x1f\x8b"
+_BRACE = ord("{")
+_BEGIN_EVENTS = frozenset(b'{<["0123456789')
+"""First bytes of lines that continue nothing: most lines need no second look."""
+
+
+def _continues(value: bytes) -> bool:
+    return value[0] not in _BEGIN_EVENTS and _CONTINUES.match(value) is not None
+
+
+def _unparsed(line: bytes, problems: Sequence[Unparsable]) -> LogEvent:
+    text = _text(line)
+    # What has a format and a wrong value in it is told before what does not have it.
+    problem = next((found for found in problems if found.reason != UNKNOWN_FORMAT), problems[0])
+    if len(problems) > 1 and problem.reason == UNKNOWN_FORMAT:
+        problem = Unparsable(UNKNOWN_FORMAT, shown(text))
+    return LogEvent(format="unparsed", is_unparsed=1, message=text, unparsed=str(problem))
+
+
+def _text(line: bytes) -> str:
     try:
-        text = line.decode()
+        return line.decode()
     except UnicodeDecodeError as error:
         raise PoisonError("not_utf8", error.reason) from None
-    return LogEvent(format="unparsed", is_unparsed=1, message=text, unparsed=str(problem))

@@ -42,7 +42,7 @@ class Texts:
 
 
 class Batch:
-    """Decoded records in offset order, by column. Columns are made once, for all operators."""
+    """Decoded values in offset order, by column. Columns are made once, for all operators."""
 
     def __init__(
         self,
@@ -51,16 +51,19 @@ class Batch:
         times_ms: list[int],
         watermarks_ms: list[int],
         texts: Texts | None = None,
+        continuations: Sequence[tuple[Record, str]] = (),
     ) -> None:
         """Put the columns side by side; nobody may change them afterwards.
 
         Args:
-            records: where they came from.
+            records: where the values came from; one may come several times in a row.
             values: decoded.
             times_ms: event times.
             watermarks_ms: the watermark before each record; one more than there are records, the last is after all.
             texts: those that are known from batches before.
+            continuations: text that goes on with the value before it, as `codec.Decoded` says.
         """
+        self.continuations = continuations
         self.records, self.values, self.times_ms, self.watermarks_ms = records, values, times_ms, watermarks_ms
         self._columns: dict[str, list[Any]] = {}
         self._shared: dict[str, Sequence[Any]] = {}

@@ -14,6 +14,10 @@ EXAMPLES_KAFKA_MS = 1_795_773_600_000
 """Kafka's timestamp of the lines in the tables of examples: 2026-11-27T10:00:00Z."""
 
 
+UNKNOWN_FORMAT = "unknown_format"
+"""The reason when a line does not have the format; others mean that it has, with a wrong value in it."""
+
+
 class Unparsable(ValueError):
     """A line is none of this format."""
 

@@ -1,7 +1,8 @@
 """JSON lines: one object per line, with the names in `headrace.log_fields.NAMES`.
 
 If a line has several names of one field, the first in that table with a usable value wins and the others stay
-attributes. A dotted name also means the nested form (`{"log": {"level": …}}`). `null` is the same as absent.
+attributes. A dotted name also means the nested form (`{"log": {"level": …}}`). `null` is the same as absent. A level, a
+status, a size or a latency that is none stays an attribute, and so does a text that is an object, a list or a boolean.
 """
 
 from typing import Any
@@ -12,7 +13,7 @@ from headrace import json_object
 from headrace.errors import PoisonError
 from headrace.event_time import event_time_ms
 from headrace.log_event import LogEvent, error_flag, log_event, severity_name, status_class
-from headrace.log_fields import NAMES, http_status, severity_number, size_bytes
+from headrace.log_fields import NAMES, http_status, severity_number, size_bytes, take_fields
 from headrace.log_formats.format import EXAMPLES_KAFKA_MS, Example, Unparsable, attributes_of
 
 EXAMPLES: tuple[Example, ...] = (
@@ -29,7 +30,7 @@ class JsonLines:
 
     name = "json"
 
-    def parse(self, line: bytes, kafka_ms: int) -> LogEvent:  # noqa: ARG002 - its times have years
+    def parse(self, line: bytes, kafka_ms: int) -> LogEvent:
         """See `Format.parse`. Reasons: `invalid_json`, `not_an_object`, `not_utf8`, `invalid_time`."""
         try:
             usual = _USUAL.decode(line)
@@ -82,8 +83,11 @@ class _UsualLine(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 _USUAL = msgspec.json.Decoder(_UsualLine)
-_RANKS = {name: rank for rank, name in enumerate(NAMES)}
-_NESTED = [(name, *name.split(".")) for name in NAMES if "." in name]
+_NESTED: dict[str, list[tuple[str, list[str]]]] = {}
+"""First part of a dotted name to the names, whole and in parts."""
+for _name in NAMES:
+    _NESTED.setdefault(_name.partition(".")[0], []).append((_name, _name.split(".")))
+_NESTED = {outer: names for outer, names in _NESTED.items() if any("." in name for name, _ in names)}
 
 
 def _any_event(line: bytes) -> LogEvent:
@@ -91,31 +95,27 @@ def _any_event(line: bytes) -> LogEvent:
         members = json_object.parse(line)
     except PoisonError as error:
         raise Unparsable(error.reason, error.detail) from None
-    for name, outer, inner in _NESTED:
-        if outer in members:
-            _lift(members, name, outer, inner)
+    for outer in members.keys() & _NESTED.keys():
+        if type(members[outer]) is dict:
+            for name, parts in _NESTED[outer]:
+                if len(parts) > 1:
+                    _lift(members, name, parts)
     fields = take_fields(members)
     return log_event("json", **fields, attributes=attributes_of(members))
 
 
-def take_fields(members: dict[str, Any]) -> dict[str, Any]:
-    """Move what has a field of its own out of the members."""
-    fields: dict[str, Any] = {}
-    for name in sorted(members.keys() & NAMES.keys(), key=_RANKS.__getitem__):
-        field, converter = NAMES[name]
-        value = members[name]
-        if value is None:
-            del members[name]
-        elif field not in fields and (converted := converter(value)) is not None:
-            fields[field] = converted
-            del members[name]
-    return fields
-
-
-def _lift(members: dict[str, Any], name: str, outer: str, inner: str) -> None:
-    """Make `{outer: {inner: x}}` `{name: x}`."""
-    group = members[outer]
-    if isinstance(group, dict) and inner in group and name not in members:
-        members[name] = group.pop(inner)
-        if not group:
-            del members[outer]
+def _lift(members: dict[str, Any], name: str, parts: list[str]) -> None:
+    """Make `{outer: {inner: x}}` `{"outer.inner": x}`, unless that is there; an outer one that is empty now goes."""
+    *outers, last = parts
+    groups = [members]
+    for outer in outers:
+        group = groups[-1].get(outer)
+        if type(group) is not dict:
+            return
+        groups.append(group)
+    if last not in groups[-1] or name in members:
+        return
+    members[name] = groups[-1].pop(last)
+    for group, outer in zip(groups[-2::-1], outers[::-1], strict=True):
+        if not group[outer]:
+            del group[outer]
