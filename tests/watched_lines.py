@@ -113,8 +113,8 @@ class Run:
     def apply(self, batch: Sequence[Record], *, reload: bool = False) -> None:
         self._turn(lambda logic: logic.apply(batch), reload=reload)
 
-    def tick(self, *, reload: bool = False) -> bool:
-        return self._turn(lambda logic: logic.tick(), reload=reload)
+    def tick(self, *, reload: bool = False, final: bool = False) -> bool:
+        return self._turn(lambda logic: logic.tick(final=final), reload=reload)
 
     def _turn(self, act, *, reload):
         if reload:

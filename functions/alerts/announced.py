@@ -108,6 +108,6 @@ def rows_of(file: File, read: Callable[[str], bytes]) -> list[Row]:
         for batch in read_parquet(io.BytesIO(content)):
             columns = [batch.column(name).to_pylist() for name in names]
             rows += [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-    except Exception as error:  # noqa: BLE001 - arro3 raises several kinds, some of them bare
+    except Exception as error:
         raise FileUnreadable(f"{file.key} is no file of alerts: {type(error).__name__}: {error}") from error
     return rows

@@ -11,7 +11,8 @@ from alerts.report import report
 from headrace.errors import ConfigurationError
 from headrace.lake import HOUR_MS
 from headrace.sns import SnsTopic
-from logs.topology import ALERTS, NAME
+from logs.alerting import ALERTS
+from logs.topology import NAME
 from observability import logger, metrics
 
 settings = deployment.settings()

@@ -40,6 +40,7 @@ from headrace.windows import FixedWindows, HoppingWindows, SessionWindows, Slidi
 
 SAMPLES = "samples"
 """The column of what is watched, a list of texts, that alerts show."""
+MAX_SAMPLE_CHARS = 500
 MAX_SUMMARY_CHARS = 300
 ALERT_ID_CHARS = 32
 FIELDS = (
@@ -69,6 +70,11 @@ class GivesRows(Operator, Protocol):
     @property
     def key(self) -> tuple[str, ...]:
         """The columns that make a row's key."""
+        ...
+
+    @property
+    def samples(self) -> tuple[str, ...]:
+        """The columns whose texts an alert shows."""
         ...
 
 
@@ -322,4 +328,5 @@ class _RunningBeside:
         for time_ms, *values in zip(rows.times_ms, *columns, strict=True):
             row = dict(zip(names, values, strict=True))
             key = {name: row[name] for name in self._of.key}
-            self._found.judge(key, Window(time_ms, time_ms + 1), [row])
+            samples = [row[name][:MAX_SAMPLE_CHARS] for name in self._of.samples if isinstance(row[name], str)]
+            self._found.judge(key, Window(time_ms, time_ms + 1), [row | {SAMPLES: samples}])

@@ -163,12 +163,20 @@ class Logic:
             return watermark.before_each(times_ms, self._watermark_ms, delay_ms)
         return watermark.before_each([max(times_ms)] if times_ms else [], self._watermark_ms, delay_ms)[-1:]
 
-    def tick(self) -> bool:
-        """Close open windows by moving the watermark to `open_until_ms`; whether there was one."""
+    def tick(self, *, final: bool = False) -> bool:
+        """Close open windows by moving the watermark to `open_until_ms`; whether there was one.
+
+        Args:
+            final: nobody reads any more: close all of them. That nothing comes is then no news.
+        """
         open_until_ms = self.open_until_ms
         if open_until_ms is None:
             return False
         self._advance(max(self._watermark_ms, open_until_ms))
+        if final and (waiting_until_ms := self.open_until_ms) is not None:
+            news = len(self.rows)
+            self._advance(waiting_until_ms)
+            del self.rows[news:]
         return True
 
     @property
@@ -183,7 +191,8 @@ class Logic:
         It closes every open window of tables. What waits for silence is closed by a tick of its own, when nothing else
         is open: else a tick would make the next records late for windows that nobody has seen yet.
         """
-        waiting, others = [], []
+        waiting: list[int] = []
+        others: list[int] = []
         for operator, running in zip(self.topology.operators, self._running, strict=True):
             end_ms = running.open_until_ms()
             if end_ms is not None:

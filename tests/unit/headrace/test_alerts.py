@@ -127,6 +127,16 @@ def test_a_tick_closes_tables_first_and_tells_silence_with_the_next():
     assert [alert.end_ms for alert in run.alerts() if alert.rule == "silence"] == [NOON_MS + 16 * MINUTE_MS + 9]
 
 
+def test_a_final_tick_closes_everything_and_takes_the_end_for_no_silence():
+    """Nobody reads any more: that nothing comes is no news. What the last minutes had is."""
+    run = Run(topology())
+    run.apply(records(drawn({"shop": "....#", "cart": "....."})))
+    assert run.tick(final=True)
+    assert not run.tick(final=True)
+    assert run.alerts() == {Alert("errors", "shop", NOON_MS + 2 * MINUTE_MS, NOON_MS + 5 * MINUTE_MS): 1}
+    assert run.logic.open_rows == 0
+
+
 def test_late_lines_are_reported_once_and_change_no_judgement():
     """They are late for the table of minutes, which says so; the outage of which they tell is over."""
     run = Run(topology())
@@ -225,6 +235,7 @@ class GivenRows(msgspec.Struct, frozen=True):
 
     table: str = "rows"
     key: tuple[str, ...] = ("service",)
+    samples: tuple[str, ...] = ("severity", "events")
 
     def build(self, codec, place, lateness_ms, restored):
         return Windowed(
@@ -242,6 +253,7 @@ def test_rows_of_another_operator_are_judged_one_by_one_and_stay_a_table():
     assert len(run.tables["rows"]) > 3
     (row,) = run.tables["alerts"]
     assert row["summary"] == "new-error: a: new, with severity FATAL"
+    assert row["samples"] == ["FATAL"]
     assert row["window_start"].timestamp() * 1000 == NOON_MS
 
 
