@@ -10,6 +10,7 @@ from headrace.settings import Settings
 from headrace.topology import Topology
 from headrace.windowed import Windowed
 from headrace.windows import TumblingWindows
+from logs.alerting import SILENCE, TROUBLE
 
 NAME = "logs"
 SCHEMA = Path(__file__).parents[1] / "schemas" / "log_event.avsc"
@@ -38,10 +39,10 @@ SERVICE_MINUTES = Windowed(
 
 
 def topology(settings: Settings) -> Topology:
-    """Both operators over the parsed lines."""
+    """All of it over the parsed lines."""
     return Topology(
         codec=LogCodec(schema.load(SCHEMA)),
-        operators=(SEVERITY_MINUTES, SERVICE_MINUTES),
+        operators=(SEVERITY_MINUTES, SERVICE_MINUTES, TROUBLE, SILENCE),
         event_time="timestamp",
         out_of_orderness_ms=settings.out_of_orderness_ms,
         allowed_lateness_ms=settings.allowed_lateness_ms,

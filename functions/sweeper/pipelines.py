@@ -6,6 +6,7 @@ import landing.topology
 import logs.topology
 from headrace.pipeline import Pipeline
 from headrace.settings import Settings
+from logs.minute_metrics import MinuteMetrics
 
 
 def pipelines(settings: Settings) -> dict[str, Pipeline]:
@@ -16,7 +17,8 @@ def pipelines(settings: Settings) -> dict[str, Pipeline]:
         logs.topology.NAME: lambda _topic: lines,
         landing.topology.NAME: landing.topology.topologies(settings),
     }
+    on_commit = {logs.topology.NAME: MinuteMetrics(logs.topology.SERVICE_MINUTES.table)}
     return {
-        name: deployment.pipeline(name, topology_of, settings, keeps_state=False)
+        name: deployment.pipeline(name, topology_of, settings, keeps_state=False, on_commit=on_commit.get(name))
         for name, topology_of in topologies_of.items()
     }

@@ -383,7 +383,7 @@ GUARDS = [
     _guard(
         "old-generations-end",
         "the sweeper finishes the generations before, whatever the topic still gets",
-        ("sweeper", "if self._drain or checkpoint.key.generation != self._generation:", "if False:"),
+        ("sweeper", "if self._is_abandoned(checkpoint):", "if False:"),
     ),
     _guard(
         "janitor-age",

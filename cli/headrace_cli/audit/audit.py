@@ -221,12 +221,14 @@ def _expected_books(pipeline: str, partition: Partition, records: list[Produced]
 
 def _comparable(row: Row) -> Row:
     """The row without what is said in free words, and with values that can be counted."""
-    left_out = {"detail", "reason"}
+    left_out = {"detail", "reason", "summary"}
     plain = {name: value for name, value in row.items() if name not in left_out}
     if "reason" in row:
         plain["cause"] = CAUSE_OF_REASON.get(row["reason"], row["reason"])
     if "_headers" in plain:
         plain["_headers"] = tuple((header["key"], header["value"]) for header in plain["_headers"])
+    if "samples" in plain:
+        plain["samples"] = tuple(plain["samples"])
     for name in _JSON_COLUMNS:
         if plain.get(name) is not None:
             plain[name] = canonical_json(json.loads(plain[name]))

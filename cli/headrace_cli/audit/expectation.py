@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from headrace_cli.audit.alerts import expect_alerts
 from headrace_cli.audit.clicks import read_click
 from headrace_cli.audit.logs import read_log
 from headrace_cli.audit.records import FROM_THE_FUTURE, Dead, Produced, is_from_the_future
@@ -79,6 +80,7 @@ def expect_logs(records: Iterable[Produced], topic: str, rules: Rules) -> Expect
     windows = {
         "severity_minutes": list(map(_severity_minute, severities)),
         "service_minutes": list(map(_service_minute, services)),
+        "alerts": expect_alerts(events, services, rules.allowed_lateness_ms),
     }
     return _expectation("logs", topic, (readable, dead), windows | {"late": late})
 

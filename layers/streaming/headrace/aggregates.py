@@ -42,8 +42,11 @@ class Aggregate(Protocol):
         ...
 
     @property
-    def field(self) -> str | None:
-        """The field of the decoded value that `add` is given; None: it needs none."""
+    def field(self) -> str | tuple[str, ...] | None:
+        """The field of the decoded value that `add` is given; None: it needs none.
+
+        Of several, `add` is given tuples, and the field's type is that of the first one.
+        """
         ...
 
     def initial(self) -> State:

@@ -77,6 +77,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """HEADRACE_BOOTSTRAP_SERVERS: where the sweeper finds Kafka, `HOST:PORT[,HOST:PORT…]`."""
     kafka_auth: Literal["plaintext", "iam"] = "iam"
     """HEADRACE_KAFKA_AUTH: how the sweeper logs in."""
+    alert_topic: str = ""
+    """HEADRACE_ALERT_TOPIC: ARN of the SNS topic, standard or FIFO, to which alerts are sent."""
+    alert_max_age_hours: int = 24
+    """HEADRACE_ALERT_MAX_AGE_HOURS: alerts about windows that ended longer ago are in their table only."""
     iceberg_catalog: str = ""
     """HEADRACE_ICEBERG_CATALOG: `glue:DATABASE` that has the Iceberg tables; empty: there are none."""
     iceberg_snapshot_hours: int = 24
@@ -202,6 +206,11 @@ _FIELDS: Mapping[str, tuple[Callable[[str], object], str]] = {
     "drain": (_matching("true|false"), "true or false"),
     "bootstrap_servers": (_matching(rf"{HOST_AND_PORT}(,{HOST_AND_PORT})*"), "HOST:PORT[,HOST:PORT…]"),
     "kafka_auth": (_matching("plaintext|iam"), "plaintext or iam"),
+    "alert_topic": (
+        _matching(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?"),
+        "the ARN of an SNS topic",
+    ),
+    "alert_max_age_hours": (_hours, f"a whole number of hours from 1 to {MAX_HOURS}"),
     "iceberg_catalog": (_matching("glue:[A-Za-z0-9_-]{1,255}"), "glue:DATABASE"),
     "iceberg_snapshot_hours": (_hours, f"a whole number of hours from 1 to {MAX_HOURS}"),
 }

@@ -162,10 +162,13 @@ class OpenRows:
         times_ms = events.times_ms
         for aggregate, columns in self.aggregates:
             field = aggregate.field
+            read = events.shared if aggregate.keeps_values else events.column
             if field is None:
                 values: Sequence[Any] = rows
+            elif isinstance(field, tuple):
+                values = list(zip(*map(read, field), strict=True))
             else:
-                values = events.shared(field) if aggregate.keeps_values else events.column(field)
+                values = read(field)
             aggregate.add(columns, rows, values, times_ms)
 
     def merge(self, earlier: int, later: int) -> None:

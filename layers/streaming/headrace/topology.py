@@ -56,7 +56,8 @@ class Topology(msgspec.Struct, frozen=True):
         for what in ("out_of_orderness_ms", "allowed_lateness_ms", "max_skew_ms"):
             if getattr(self, what) < 0:
                 raise ConfigurationError(f"a topology's {what} must not be negative, not {getattr(self, what)}")
-        tables: list[Any] = [*lake.OWN_TABLES]
+        shared = {table for operator in self.operators for table in getattr(operator, "shared_tables", ())}
+        tables: list[Any] = [*lake.OWN_TABLES, *sorted(shared)]
         for operator in self.operators:
             tables += getattr(operator, "tables", (operator,))
         if twice := [table for number, table in enumerate(tables) if table in tables[:number]]:
@@ -163,12 +164,20 @@ class Logic:
             return watermark.before_each(times_ms, self._watermark_ms, delay_ms)
         return watermark.before_each([max(times_ms)] if times_ms else [], self._watermark_ms, delay_ms)[-1:]
 
-    def tick(self) -> bool:
-        """Close every open window by moving the watermark; whether there was one."""
+    def tick(self, *, final: bool = False) -> bool:
+        """Close open windows by moving the watermark to `open_until_ms`; whether there was one.
+
+        Args:
+            final: nobody reads any more: close all of them. That nothing comes is then no news.
+        """
         open_until_ms = self.open_until_ms
         if open_until_ms is None:
             return False
         self._advance(max(self._watermark_ms, open_until_ms))
+        if final and (waiting_until_ms := self.open_until_ms) is not None:
+            news = len(self.rows)
+            self._advance(waiting_until_ms)
+            del self.rows[news:]
         return True
 
     @property
@@ -178,8 +187,18 @@ class Logic:
 
     @property
     def open_until_ms(self) -> int | None:
-        """The watermark that would close every open window; None when none is open."""
-        return max((end for r in self._running if (end := r.open_until_ms()) is not None), default=None)
+        """The watermark that a tick sets; None when no window is open.
+
+        It closes every open window of tables. What waits for silence is closed by a tick of its own, when nothing else
+        is open: else a tick would make the next records late for windows that nobody has seen yet.
+        """
+        waiting: list[int] = []
+        others: list[int] = []
+        for operator, running in zip(self.topology.operators, self._running, strict=True):
+            end_ms = running.open_until_ms()
+            if end_ms is not None:
+                (waiting if getattr(operator, "waits_for_silence", False) else others).append(end_ms)
+        return max(others or waiting, default=None)
 
     def save(self, *, may_extend: bool) -> Saved | None:
         """The state as it is now; None when nothing is open.
@@ -246,7 +265,9 @@ class Logic:
 def _described(configuration: Any) -> Any:
     """Frozen configuration as plain data with its class names; not `repr`, which is the libraries' to change."""
     if isinstance(configuration, msgspec.Struct):
-        members = {name: _described(getattr(configuration, name)) for name in configuration.__struct_fields__}
+        no_matter = getattr(configuration, "without_state", ())
+        names = [name for name in configuration.__struct_fields__ if name not in no_matter]
+        members = {name: _described(getattr(configuration, name)) for name in names}
         return [type(configuration).__name__, members]
     if isinstance(configuration, dict):
         return {name: _described(item) for name, item in configuration.items()}

@@ -150,7 +150,8 @@ class Table:
     def _columns(self, aggregates: Mapping[str, Aggregate], schema: Schema) -> list[Field]:
         fields = []
         for name, aggregate in aggregates.items():
-            field_type = _kept_type(schema, aggregate.field) if aggregate.field else None
+            read = (aggregate.field,) if isinstance(aggregate.field, str) else aggregate.field or ()
+            field_type = next((kept for kept in [_kept_type(schema, each) for each in read]), None)
             fields.append(Field(name, aggregate.result_type(field_type), nullable=True))
             if self._partial:
                 fields += [Field(n, kind, nullable=True) for n, kind in aggregate.partials(name, field_type)]

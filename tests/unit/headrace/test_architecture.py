@@ -23,7 +23,8 @@ LIBRARY = ROOT / "layers" / "streaming" / "headrace"
 RINGS = {
     0: {"errors", "records"},
     1: {
-        *("aggregates", "avro", "avro_layout", "avro_types", "avsc", "buckets", "cells", "checksum"),
+        *("aggregates", "alert_rules", "sample_values"),
+        *("avro", "avro_layout", "avro_types", "avsc", "buckets", "cells", "checksum"),
         *("catalog", "catalog_changes", "codec", "footer", "hive"),
         *("columns", "distinct_count", "event", "event_time", "evolution", "fold", "json_object", "json_spelling"),
         "lake",
@@ -31,6 +32,7 @@ RINGS = {
         *("top_k", "watermark", "windows"),
     },
     2: {
+        "alerts",
         *("checkpoint", "early", "event_clock", "fixed", "operators", "outbox", "own_tables", "sessions", "sliding"),
         *("topology", "warm", "window_rows", "windowed"),
     },
@@ -140,7 +142,7 @@ def test_settings_know_only_errors(module):
 
 def test_only_a_function_that_declares_a_sketch_loads_it():
     """Nobody else's cold start pays for it."""
-    sketches = {"cells", "distinct_count", "fold", "quantiles", "top_k"}
+    sketches = {"cells", "distinct_count", "fold", "quantiles", "sample_values", "top_k"}
     assert not set().union(*map(imported_modules, PLACED - sketches)) & sketches
 
 
