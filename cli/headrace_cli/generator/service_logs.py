@@ -85,7 +85,7 @@ def service_logs(records: int, seed: int, start_ms: int) -> Iterator[SourceRecor
 
 
 def _moments(records: int, kinds: int, begin_ms: int) -> Iterator[tuple[int, int | None, bool]]:
-    """When each line is sent since the start, which kind of bad it is, and whether it is of somebody who tries again."""
+    """When each line is sent since the start, which kind of bad it is, and whether somebody tries again."""
     retries = min(_RETRIES, records // _MOST_RETRIES)
     regular = ((elapsed_ms, turn, False) for elapsed_ms, turn in ticks(records - retries, kinds))
     length_ms = OUTAGE_MINUTES * _MINUTE_MS

@@ -137,7 +137,7 @@ def chaos_table(chaos: Mapping[str, int]) -> Table:
 
 
 def _audit_table(result: RunResult, verdict: Audit, roles: Roles) -> Table:
-    table = _table("Audit", "topic", "produced", "landed", "dead", "late rows", "skipped")
+    table = _table("Audit", "topic", "produced", "landed", "joined", "dead", "late rows", "skipped")
     for topic in roles:
         _add(table, topic, *verdict.topics[topic], result.tally.skipped[topic])
     return table

@@ -32,7 +32,7 @@ _timestamp = attrgetter("timestamp")
 
 
 def trial_settings(declared: str) -> Settings:
-    """The logs function's settings, with this format for the trial's topic and without stores.
+    """The logs function's settings without its stores; the topic's lines are of this format, as the setting takes it.
 
     Raises:
         CommandError: there is no template.
@@ -42,9 +42,8 @@ def trial_settings(declared: str) -> Settings:
         "HEADRACE_CHECKPOINTS": MEMORY,
         "HEADRACE_LAKE": MEMORY,
         "HEADRACE_LANDING_CODECS": f"{TOPIC}=log",
-        "HEADRACE_LOG_FORMATS": f"{TOPIC}={declared}",
     }
-    return function_settings(_FUNCTION, fixed)
+    return msgspec.structs.replace(function_settings(_FUNCTION, fixed), log_formats={TOPIC: declared})
 
 
 class Turn(NamedTuple):
@@ -196,7 +195,7 @@ class _Again:
 
 
 def _logs_topology(settings: Settings) -> Topology:
-    topology: Topology = function_module("logs.topology").topology(settings)
+    topology: Topology = function_module("logs.topology").topologies(settings)(TOPIC)
     return topology
 
 
