@@ -30,31 +30,6 @@ _FACILITIES = [
     *("audit", "alert", "clockd"),
     *(f"local{number}" for number in range(8)),
 ]
-    "kern",
-    "user",
-    "mail",
-    "daemon",
-    "auth",
-    "syslog",
-    "lpr",
-    "news",
-    "uucp",
-    "cron",
-    "authpriv",
-    "ftp",
-    "ntp",
-    "audit",
-    "alert",
-    "clockd",
-    "local0",
-    "local1",
-    "local2",
-    "local3",
-    "local4",
-    "local5",
-    "local6",
-    "local7",
-]
 _JAVA = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8},[0-9]{3}) \[([^\[\]\n]+)\] ([A-Z]+) +([\w$]+(?:\.[\w$]+)+) - ([^\n]+)"
 )

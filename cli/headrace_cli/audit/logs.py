@@ -61,32 +61,6 @@ _COLUMNS = [
     *("is_unparsed", "message", "pattern", "host", "method", "path", "protocol", "bytes", "latency_ms", "user"),
     *("referrer", "user_agent", "trace_id", "span_id", "stack_trace", "unparsed", "attributes"),
 ]
-    "timestamp",
-    "format",
-    "service",
-    "severity_number",
-    "severity",
-    "status",
-    "status_class",
-    "is_error",
-    "is_unparsed",
-    "message",
-    "pattern",
-    "host",
-    "method",
-    "path",
-    "protocol",
-    "bytes",
-    "latency_ms",
-    "user",
-    "referrer",
-    "user_agent",
-    "trace_id",
-    "span_id",
-    "stack_trace",
-    "unparsed",
-    "attributes",
-]
 
 Line = dict[str, Any]
 """The columns; `timestamp` is epoch milliseconds or None, `attributes` canonical JSON or None, `unparsed` a cause."""
