@@ -22,10 +22,10 @@ from headrace_cli.audit.expectation import (
     partition_of,
 )
 from headrace_cli.audit.landed_logs import AS_LANDED, Read, landed
-from headrace_cli.audit.log_values import NotRead
 from headrace_cli.audit.logs import Line, read_log
 from headrace_cli.audit.quantiles import exact
 from headrace_cli.audit.records import FROM_THE_FUTURE, Dead, Produced, is_from_the_future
+from headrace_cli.audit.times import NotRead
 from headrace_cli.audit.windows import Event, Window, added_up, in_time, tumbling
 
 

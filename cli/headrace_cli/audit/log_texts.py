@@ -4,25 +4,16 @@ Each reader is stricter than the library's: a line that it takes has one reading
 """
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 from headrace_cli.audit import log_values as values
-from headrace_cli.audit.log_values import NotRead
+from headrace_cli.audit.times import NotRead, time_ms_of
 
 Fields = dict[str, Any]
 """Columns of the line; `attributes` as a dictionary."""
 
 _PAIR = r'[a-z_]+=(?:[^\s"=]+|"[^"\\\n]*")'
 _LOGFMT = re.compile(rf"{_PAIR}(?: {_PAIR})+")
-_LOGFMT_NAMES: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "ts": ("timestamp", values.time_ms),
-    "level": ("severity_number", values.level),
-    "service": ("service", values.text),
-    "msg": ("message", values.text),
-    "latency_ms": ("latency_ms", values.milliseconds),
-}
-_LOGFMT_ATTRIBUTES = {"hits"}
 _DATA = r'\[[^\s"\]=]+(?: [^\s"\]=]+="[^"\\\]]*")*\]'
 _SYSLOG = re.compile(rf"<([0-9]{{1,3}})>1 (\S+) (\S+) (\S+) ([0-9]{{1,9}}|-) (\S+) (-|{_DATA}) ([^\n]+)")
 _FACILITIES = [
@@ -40,7 +31,7 @@ def read_text(line: str) -> Fields:
 
     Raises:
         NotRead: it is of none of these formats, or not of their simplest form.
-        Unparsed: its time is none.
+        Dead: its time is none.
     """
     for read in (_logfmt, _syslog, _java):
         fields = read(line)
@@ -52,20 +43,8 @@ def read_text(line: str) -> Fields:
 def _logfmt(line: str) -> Fields | None:
     if not _LOGFMT.fullmatch(line):
         return None
-    members = dict(re.findall(r'([a-z_]+)=("[^"]*"|\S+)', line))
-    if members.keys() - _LOGFMT_NAMES.keys() - _LOGFMT_ATTRIBUTES:
-        return None
-    fields: Fields = {"format": "logfmt", "attributes": {}}
-    for name, quoted in members.items():
-        value = quoted.strip('"')
-        if name in _LOGFMT_ATTRIBUTES:
-            fields["attributes"][name] = value
-            continue
-        column, convert = _LOGFMT_NAMES[name]
-        fields[column] = convert(value)
-        if fields[column] is None:
-            return None
-    return fields
+    members = {name: value.strip('"') for name, value in re.findall(r'([a-z_]+)=("[^"]*"|\S+)', line)}
+    return {"format": "logfmt"} | values.named_columns(members)
 
 
 def _syslog(line: str) -> Fields | None:
@@ -87,7 +66,7 @@ def _syslog(line: str) -> Fields | None:
     return {
         "format": "syslog",
         "severity_number": values.SYSLOG[int(priority) % 8],
-        "timestamp": None if time == "-" else values.time_ms(time),
+        "timestamp": None if time == "-" else time_ms_of(time),
         "service": None if application == "-" else application,
         "host": None if host == "-" else host,
         "message": None if message == "-" else message,
@@ -104,7 +83,7 @@ def _java(line: str) -> Fields | None:
     return {
         "format": "java_text",
         "severity_number": number,
-        "timestamp": values.time_ms(time),
+        "timestamp": time_ms_of(time),
         "message": message,
         "attributes": {"thread": thread, "logger": logger},
     }

@@ -1,61 +1,55 @@
-"""What the values of log lines mean, stated again: levels, statuses, sizes, and times with and without a unit."""
+"""What log lines call things and what the values mean, stated again: the names of JSON lines and logfmt, levels, sizes."""
 
-import datetime as dt
 import re
+from collections.abc import Callable
 from typing import Any
 
-from headrace_cli.audit.records import WRONG_FIELD, YEARS_MS
+from headrace_cli.audit.times import is_number, time_ms_of
 
-_NUMBER_OF_WORD = {
-    word: number
-    for number, words in {
-        1: "TRACE VERBOSE FINEST",
-        5: "DEBUG FINER",
-        6: "FINE",
-        7: "CONFIG",
-        9: "INFO INFORMATION INFORMATIONAL",
-        10: "NOTICE",
-        13: "WARN WARNING",
-        17: "ERROR ERR SEVERE",
-        18: "CRIT",
-        19: "ALERT",
-        21: "FATAL CRITICAL EMERGENCY EMERG PANIC",
-    }.items()
-    for word in words.split()
+Convert = Callable[[Any], Any]
+
+_WORDS = {
+    1: "TRACE VERBOSE FINEST",
+    5: "DEBUG FINER",
+    6: "FINE",
+    7: "CONFIG",
+    9: "INFO INFORMATION INFORMATIONAL",
+    10: "NOTICE",
+    13: "WARN WARNING",
+    17: "ERROR ERR SEVERE",
+    18: "CRIT",
+    19: "ALERT",
+    21: "FATAL CRITICAL EMERGENCY EMERG PANIC",
 }
+"""OpenTelemetry's numbers, and what else they are called."""
+_NUMBER_OF_WORD = {word: number for number, words in _WORDS.items() for word in words.split()}
+_NUMBER_OF_TENS = {1: 1, 2: 5, 3: 9, 4: 13, 5: 17, 6: 21}  # bunyan: 10 is trace, 60 is fatal
 SYSLOG = [21, 19, 18, 17, 13, 10, 9, 5]
-"""Severity numbers by syslog's severity."""
-_OF_TENS = {1: 1, 2: 5, 3: 9, 4: 13, 5: 17, 6: 21}
-_RANGES = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]
-
-_TEXT_TIME = re.compile(
-    r"(?:(?P<iso>\d{4}-\d\d-\d\d)|(?P<day>\d\d)/(?P<month>[A-Z][a-z]{2})/(?P<year>\d{4}))"
-    r"(?:[Tt :](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?"
-    r"(?: ?(?:[Zz]|(?P<sign>[+-])(?P<zone_hour>\d\d)(?::?(?P<zone_minute>\d\d))?))?)?",
-    re.ASCII,
-)
-_EPOCH_TEXT = re.compile(r"-?\d{9,21}(?:\.\d{1,9})?", re.ASCII)
-_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MILLISECOND = dt.timedelta(milliseconds=1)
-
-
-class NotRead(Exception):
-    """The line is, or may be, of a kind that the audit does not read itself."""
-
-
-class Unparsed(Exception):
-    """No format reads the line."""
-
-    def __init__(self, cause: str) -> None:
-        super().__init__(cause)
-        self.cause = cause
-        """One of the values of `records.CAUSE_OF_REASON`."""
+_SEVERITIES = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]
 
 
 def severity_name(number: int) -> str:
     """Of OpenTelemetry's numbers 1 to 24, four have a name each; 0 is none."""
-    return _RANGES[(number - 1) // 4] if number else "UNSPECIFIED"
+    return _SEVERITIES[(number - 1) // 4] if number else "UNSPECIFIED"
+
+
+def named_columns(members: dict[str, Any]) -> dict[str, Any]:
+    """The columns that a line's members are, and `attributes`: the other members."""
+    line: dict[str, Any] = {}
+    rest = dict(members)
+    for name, (column, convert) in COLUMN_OF.items():
+        if rest.get(name) is None or line.get(column) is not None:
+            continue
+        line[column] = convert(rest[name])
+        if line[column] is not None:
+            del rest[name]
+    # Null is the same as absent.
+    return line | {"attributes": {name: v for name, v in rest.items() if v is not None or name not in COLUMN_OF}}
+
+
+def text(value: Any) -> str | None:
+    """A text, or a number as one."""
+    return value if isinstance(value, str) else str(value) if is_number(value) else None
 
 
 def level(value: Any) -> int | None:
@@ -64,16 +58,27 @@ def level(value: Any) -> int | None:
         return _NUMBER_OF_WORD.get(value.strip().upper())
     if not isinstance(value, int) or isinstance(value, bool):
         return None
-    return SYSLOG[value] if 0 <= value <= 7 else _OF_TENS.get(value // 10)  # noqa: PLR2004 - syslog has eight
+    return SYSLOG[value] if value in range(8) else _NUMBER_OF_TENS.get(value // 10)
 
 
-def text(value: Any) -> str | None:
-    """A text or a number."""
-    return value if isinstance(value, str) else str(value) if _is_number(value) else None
+def _otel_level(value: Any) -> int | None:
+    return _whole(value, 24) or None
 
 
-def status(value: Any) -> int | None:
-    """HTTP's."""
+def _python_level(value: Any) -> int | None:
+    return level(value + 10) if isinstance(value, int) and not isinstance(value, bool) and value >= 10 else None  # noqa: PLR2004 - 10 is debug
+
+
+def _whole(value: Any, most: int) -> int | None:
+    is_text = isinstance(value, str) and re.fullmatch("[0-9]{1,19}", value)
+    if is_text or (isinstance(value, float) and value.is_integer()):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return int(value) if 0 <= value <= most else None
+
+
+def _status(value: Any) -> int | None:
     return _whole(value, 999)
 
 
@@ -82,67 +87,71 @@ def size(value: Any) -> int | None:
     return _whole(value, 2**63 - 1)
 
 
-def milliseconds(value: Any) -> float | None:
-    """A number or its digits."""
+def _latency(value: Any) -> float | None:
     is_text = isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,19}(\.[0-9]{1,19})?", value)
     try:
-        return float(value) if is_text or _is_number(value) else None
+        return float(value) if is_text or is_number(value) else None
     except OverflowError:
         return None
 
 
-def time_ms(value: Any) -> int:
-    """Epoch milliseconds of text, or of a number whose size tells its unit; later than a millisecond is cut off.
-
-    Raises:
-        Unparsed: it is no time.
-        NotRead: a text that may be a time in words.
-    """
-    try:
-        found = _text_ms(value) if isinstance(value, str) else _number_ms(value)
-    except (ValueError, OverflowError):
-        raise Unparsed(WRONG_FIELD) from None
-    if found not in YEARS_MS:
-        raise Unparsed(WRONG_FIELD)
-    return found
+def _seconds(value: Any) -> float | None:
+    number = _latency(value)
+    return None if number is None else number * 1000
 
 
-def _whole(value: Any, most: int) -> int | None:
-    is_text = isinstance(value, str) and re.fullmatch("[0-9]{1,19}", value)
-    if is_text or (isinstance(value, float) and value.is_integer()):
-        value = int(value)
-    is_whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
-    return value if is_whole else None
+def _nanoseconds(value: Any) -> float | None:
+    number = _latency(value)
+    return None if number is None else number / 1e6
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _duration(value: Any) -> float | None:
+    """`1.5ms`, `2m3s`."""
+    units = {"ns": 1, "us": 1e3, "µs": 1e3, "μs": 1e3, "ms": 1e6, "s": 1e9, "m": 6e10, "h": 3.6e12}
+    part = rf"([0-9]{{1,15}}(?:\.[0-9]{{1,15}})?) ?({'|'.join(units)})"
+    if not isinstance(value, str) or not re.fullmatch(f"({part})+", value):
+        return None
+    return sum(float(number) * units[unit] for number, unit in re.findall(part, value)) / 1e6
 
 
-def _number_ms(value: Any) -> int:
-    if not _is_number(value):
-        raise ValueError(value)
-    if abs(value) < 1e11:  # noqa: PLR2004 - seconds; the microsecond first, because 0.29 s is 289.99… ms as a double
-        return value * 1000 if isinstance(value, int) else round(value * 1e6) // 1000
-    number = value if isinstance(value, int) else int(value // 1)
-    for below, per_ms in ((10**14, 1), (10**17, 1_000)):
-        if abs(number) < below:
-            return number // per_ms
-    return number // 1_000_000
+def _instant(value: Any) -> int | None:
+    """Log4j's object."""
+    if not isinstance(value, dict):
+        return time_ms_of(value)
+    second, nano = value.get("epochSecond"), value.get("nanoOfSecond", 0)
+    if any(type(number) is not int for number in (second, nano)) or set(value) - {"epochSecond", "nanoOfSecond"}:
+        return None
+    return time_ms_of(second) + int(nano) // 1_000_000
 
 
-def _text_ms(value: str) -> int:
-    match = _TEXT_TIME.fullmatch(value)
-    if match is None:
-        if not _EPOCH_TEXT.fullmatch(value):
-            raise (NotRead if re.search("[0-9]", value) else ValueError)(value)
-        return _number_ms(float(value) if "." in value else int(value))
-    part = {name: found or "0" for name, found in match.groupdict().items()}
-    day = part["iso"]
-    if day == "0":
-        day = f"{part['year']}-{_MONTHS.index(part['month']) + 1:02}-{part['day']}"
-    clock = dt.time(int(part["hour"]), int(part["minute"]), int(part["second"]))
-    moment = dt.datetime.combine(dt.date.fromisoformat(day), clock, dt.UTC)
-    zone_hour, zone_minute = dt.time(int(part["zone_hour"])).hour, dt.time(0, int(part["zone_minute"])).minute
-    offset_ms = (zone_hour * 60 + zone_minute) * (-60_000 if part["sign"] == "-" else 60_000)
-    return (moment - _EPOCH) // _MILLISECOND + int(part["fraction"].ljust(3, "0")[:3]) - offset_ms
+_NAMES: list[tuple[str, Convert, str]] = [
+    ("timestamp", time_ms_of, "timestamp time ts @timestamp date datetime asctime @t time_iso8601 timeMillis"),
+    ("timestamp", _instant, "instant"),
+    ("timestamp", time_ms_of, "timeUnixNano time_unix_nano observedTimeUnixNano time_local msec"),
+    ("severity_number", level, "level severity levelname log.level"),
+    ("severity_number", _otel_level, "severityNumber severity_number"),
+    ("severity_number", level, "severityText severity_text lvl loglevel log_level logLevel LogLevel @l"),
+    ("severity_number", _python_level, "levelno"),
+    ("service", text, "service service.name service_name serviceName app application name"),
+    ("message", text, "message msg event body body.stringValue short_message @m @message log"),
+    ("status", _status, "status status_code statusCode http.status http.status_code http.response.status_code"),
+    ("status", _status, "http_status res.statusCode"),
+    ("latency_ms", _latency, "latency_ms duration_ms elapsed_ms response_time_ms responseTime latencyMs durationMs"),
+    ("latency_ms", _nanoseconds, "event.duration"),
+    ("latency_ms", _seconds, "request_time"),
+    ("latency_ms", _duration, "duration latency elapsed took response_time"),
+    ("host", text, "remote_addr client.ip client_ip clientip client.address host hostname host.name host.hostname"),
+    ("method", text, "method request_method http.request.method http.method http_method req.method"),
+    ("path", text, "path request_uri url.original url.path http.target http_path req.url uri url"),
+    ("protocol", text, "protocol server_protocol"),
+    ("bytes", size, "bytes body_bytes_sent bytes_sent http.response.body.bytes http.response.bytes"),
+    ("user", text, "user remote_user user.name user_name username"),
+    ("referrer", text, "referrer referer http_referer http.request.referrer"),
+    ("user_agent", text, "user_agent http_user_agent user_agent.original userAgent"),
+    ("trace_id", text, "trace_id traceId trace.id traceID xray_trace_id dd.trace_id"),
+    ("span_id", text, "span_id spanId span.id spanID dd.span_id"),
+    ("stack_trace", text, "stack_trace stackTrace stacktrace error.stack_trace exception exception.stacktrace"),
+    ("stack_trace", text, "exc_info err.stack thrown.extendedStackTrace stack full_message @x"),
+]
+"""What JSON lines call each column, best name first."""
+COLUMN_OF = {name: (column, convert) for column, convert, names in _NAMES for name in names.split()}

@@ -6,12 +6,10 @@ come about is not audited then, only what becomes of them.
 """
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 from headrace_cli.audit import log_values as values
 from headrace_cli.audit.log_texts import read_text
-from headrace_cli.audit.log_values import NotRead, Unparsed
 from headrace_cli.audit.records import (
     LARGEST_MESSAGE_BYTES,
     NO_VALUE,
@@ -22,6 +20,7 @@ from headrace_cli.audit.records import (
     json_object,
     payload,
 )
+from headrace_cli.audit.times import NotRead, time_ms_of
 
 CONTINUATION = "continuation"
 """The format of a line that continues nothing."""
@@ -37,25 +36,6 @@ _ACCESS = re.compile(
     rf"(\S+) (\S+) (\S+) \[([^\]\n]*)\] {_QUOTED} ([0-9]{{3}}|-) ([0-9]{{1,19}}|-)(?: {_QUOTED} {_QUOTED})?(?: (.+))?"
 )
 
-_NAMES: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "timestamp": ("timestamp", values.time_ms),
-    "level": ("severity_number", values.level),
-    "service": ("service", values.text),
-    "message": ("message", values.text),
-    "status": ("status", values.status),
-    "latency_ms": ("latency_ms", values.milliseconds),
-    "host": ("host", values.text),
-    "method": ("method", values.text),
-    "path": ("path", values.text),
-    "protocol": ("protocol", values.text),
-    "bytes": ("bytes", values.size),
-    "user": ("user", values.text),
-    "referrer": ("referrer", values.text),
-    "user_agent": ("user_agent", values.text),
-}
-"""The usual names of JSON lines: each has one meaning, and there is one of each."""
-_ATTRIBUTES = {"region", "n", "extra"}
-"""Names that are nobody's."""
 _COLUMNS = [
     *("timestamp", "format", "service", "severity_number", "severity", "status", "status_class", "is_error"),
     *("is_unparsed", "message", "pattern", "host", "method", "path", "protocol", "bytes", "latency_ms", "user"),
@@ -90,8 +70,8 @@ def read_log(record: Produced) -> Line | str:
         return whole
     try:
         fields = _fields(line)
-    except Unparsed as unparsed:
-        fields = {"format": "unparsed", "is_unparsed": 1, "message": line, "unparsed": unparsed.cause}
+    except Dead as verdict:
+        fields = {"format": "unparsed", "is_unparsed": 1, "message": line, "unparsed": verdict.cause}
     return _complete(fields, record)
 
 
@@ -107,14 +87,15 @@ def _fields(line: str) -> Line:
     if match is not None:
         return _access_fields(match)
     if not re.search("[0-9=]", line):
-        raise Unparsed(UNREADABLE)  # every format has a time or pairs
+        raise Dead(UNREADABLE)  # every format has a time or pairs
     return read_text(line)
 
 
 def _complete(fields: Line, record: Produced) -> Line:
     """With what follows from the fields."""
-    line: Line = dict.fromkeys(_COLUMNS) | {"severity_number": 0, "is_unparsed": 0} | fields
-    number, status = line["severity_number"], line["status"]
+    line: Line = dict.fromkeys(_COLUMNS) | {"is_unparsed": 0} | fields
+    number, status = line["severity_number"] or 0, line["status"]
+    line["severity_number"] = number
     line["severity"] = values.severity_name(number)
     line["status_class"] = f"{status // 100}xx" if status is not None and 100 <= status < 600 else None  # noqa: PLR2004 - HTTP's
     line["is_error"] = int(number >= 17 or (status is not None and status >= 500))  # noqa: PLR2004 - ERROR; server errors
@@ -132,23 +113,26 @@ def _key_text(key: bytes | None) -> str | None:
 
 
 def _json_fields(line: str) -> Line:
-    try:
-        members = json_object(line.encode())
-    except Dead as dead:
-        raise Unparsed(dead.cause) from None
-    if members.keys() - _NAMES.keys() - _ATTRIBUTES:
-        raise NotRead(line)
-    fields: Line = {"format": "json"}
-    for name, (column, convert) in _NAMES.items():
-        value = members.pop(name, None)
-        if value is None:
-            continue  # null is the same as absent
-        converted = convert(value)
-        if converted is None:
-            members[name] = value
-        else:
-            fields[column] = converted
-    return fields | {"attributes": members}
+    members = json_object(line.encode())
+    for dotted in filter(lambda name: "." in name, values.COLUMN_OF):
+        _flatten(members, dotted)
+    return {"format": "json"} | values.named_columns(members)
+
+
+def _flatten(members: dict[str, Any], dotted: str) -> None:
+    """`{"log": {"level": …}}` means `{"log.level": …}`."""
+    *outers, last = dotted.split(".")
+    groups = [members]
+    for outer in outers:
+        group = groups[-1].get(outer)
+        if not isinstance(group, dict):
+            return
+        groups.append(group)
+    if last not in groups[-1] or dotted in members:
+        return
+    members[dotted] = groups[-1].pop(last)
+    while outers and not groups.pop():
+        del groups[-1][outers.pop()]
 
 
 def _access_fields(match: re.Match[str]) -> Line:
@@ -156,7 +140,7 @@ def _access_fields(match: re.Match[str]) -> Line:
     named = {"identity": _present(identity), "trailing": trailing}
     fields: Line = {
         "format": "common" if agent is None else "combined",
-        "timestamp": values.time_ms(time),
+        "timestamp": time_ms_of(time),
         "status": None if status == "-" else int(status),
         "bytes": None if size == "-" else values.size(int(size)),
         "message": _present(request),
