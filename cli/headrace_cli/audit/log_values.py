@@ -1,4 +1,4 @@
-"""What log lines call things and what the values mean, stated again: the names of JSON lines and logfmt, levels, sizes."""
+"""What log lines call things and what the values mean, stated again: names of JSON lines and logfmt, levels, sizes."""
 
 import re
 from collections.abc import Callable
