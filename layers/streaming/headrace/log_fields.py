@@ -32,7 +32,16 @@ _DECIMAL = re.compile(r"-?[0-9]{1,19}(?:\.[0-9]{1,19})?")
 # As Go's time.Duration prints itself; also with a space before the unit.
 _DURATION_PART = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?(ns|us|µs|μs|ms|s|m|h)")
 _DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})++")
-_UNITS_MS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4, "h": 3.6e6}
+_UNITS_NS = {
+    "ns": 1,
+    "us": 10**3,
+    "µs": 10**3,
+    "μs": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
 _PYTHON_LEVELS = {1: DEBUG, 2: INFO, 3: WARN, 4: ERROR, 5: FATAL}
 _LAST_SEVERITY = 24
 MAX_STATUS = 999
@@ -104,7 +113,7 @@ def _duration(value: Any) -> float | None:
     """A text with units, as Go writes it (`1.5ms`, `2m3.5s`), in milliseconds; a number without one is none."""
     if type(value) is not str or not _DURATION.fullmatch(value):
         return None
-    return sum(float(number) * _UNITS_MS[unit] for number, unit in _DURATION_PART.findall(value))
+    return sum(float(number) * _UNITS_NS[unit] for number, unit in _DURATION_PART.findall(value)) / 1_000_000
 
 
 def _otel_number(value: Any) -> int | None:
