@@ -219,7 +219,7 @@ def _instant(value: Any) -> int | None:
     if not isinstance(value, dict):
         return time_ms_of(value)
     second, nano = value.get("epochSecond"), value.get("nanoOfSecond", 0)
-    if any(type(number) is not int for number in (second, nano)) or set(value) > {"epochSecond", "nanoOfSecond"}:
+    if any(type(number) is not int for number in (second, nano)) or set(value) - {"epochSecond", "nanoOfSecond"}:
         return None
     return time_ms_of(second) + int(nano) // 1_000_000
 

@@ -342,6 +342,7 @@ LOGS = [
     '{"http":{"response":{"status_code":503}},"http.response.status_code":200}',
     '{"instant":{"epochSecond":1700000040,"nanoOfSecond":7999999},"thrown":{"extendedStackTrace":"t"}}',
     '{"instant":{"epochSecond":"soon"}}',
+    '{"instant":{"epochSecond":1,"more":2}}',
     '{"level":3,"short_message":"m","name":"shop","hostname":"box","pid":1}',
     '{"severityNumber":10,"severityText":"Information","body":{"stringValue":"b"},"traceId":"t","spanId":"s"}',
     '{"severityNumber":0,"levelno":40}',
