@@ -47,6 +47,8 @@ _ZONES = {
     "PST": "-0800",
     "PDT": "-0700",
 }
+_DIGITS = 3
+"""Of milliseconds."""
 # Fewer digits may be a date without dashes (20150517).
 _EPOCH_TEXT = re.compile(r"-?[0-9]{9,21}(?:\.[0-9]{1,9})?")
 # Not the locale's: access logs are English everywhere.
@@ -77,7 +79,7 @@ def event_time_ms(value: Any) -> int:
     """
     if type(value) is str:
         fraction = value[20:23]
-        if value[13:20:6] == ":." and fraction.isdigit() and fraction.isascii():
+        if value[13:20:6] == ":." and len(fraction) == _DIGITS and fraction.isdigit() and fraction.isascii():
             second_ms = _remembered_ms(value[:19] + value[23:])
             if second_ms is not None:
                 return second_ms + int(fraction)

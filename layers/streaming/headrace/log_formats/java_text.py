@@ -9,8 +9,8 @@
 
 So also what Python's `logging` is mostly told to write (`time - logger - LEVEL - message`). A time of day without a
 date (log4j2's and logback's defaults) is of the day that brings it closest to Kafka's timestamp; a time without a zone
-is UTC. `logger`, `thread` and `pid` are attributes; a pair of hexadecimal ids in brackets is the trace and its span. The
-lines after the first one are the stack trace.
+is UTC. `logger`, `thread` and `pid` are attributes; a pair of hexadecimal ids in brackets is the trace and its span.
+The lines after the first one are the stack trace.
 """
 
 import re
@@ -51,7 +51,7 @@ EXAMPLES: tuple[Example, ...] = (
         | _INFO,
     ),
     (
-        "2026-11-27T11:00:00.250+01:00 INFO 7 --- [main] [65f17a0f0d0c1e5f8a1b2c3d4e5f6071-8a1b2c3d4e5f6071] c.Cart : x",
+        "2026-11-27T11:00:00.250+01 INFO 7 --- [main] [65f17a0f0d0c1e5f8a1b2c3d4e5f6071-8a1b2c3d4e5f6071] c.Cart : x",
         {"timestamp": EXAMPLES_KAFKA_MS + 250, "message": "x"}
         | {"trace_id": "65f17a0f0d0c1e5f8a1b2c3d4e5f6071", "span_id": "8a1b2c3d4e5f6071"}
         | {"attributes": {"thread": "main", "pid": 7, "logger": "c.Cart"}}
