@@ -2,7 +2,7 @@
 
 Catalog, payment, account and mail write JSON lines, search logfmt, shipping syslog (RFC 5424), cart what log4j writes,
 with the lines of stack traces as records of their own; the web servers' access logs are keyed by host. In the outage
-most payments fail, and those who are refused try again: that makes some lines more.
+most payments fail, and who is refused tries again: that makes some lines more.
 """
 
 import datetime as dt
@@ -24,10 +24,10 @@ OUTAGE_MESSAGES = ("card processor refused the connection", "card processor did 
 
 _OUTAGE_BEGIN = 0.4
 _OUTAGE_ERRORS = 0.6
-_RETRIES = 160
+_RETRIES = 200
 """Lines more, so that the minutes of an outage have enough of them in a short stream too …"""
-_MOST_RETRIES = 6
-"""… but at most every sixth line."""
+_MOST_RETRIES = 5
+"""… but at most every fifth line."""
 _MINUTE_MS = 60_000
 _SERVICES = weighted(
     {"web": 30, "catalog": 20, "search": 15, "cart": 12, "payment": 10, "shipping": 6, "account": 5, "mail": 2}
@@ -66,7 +66,7 @@ def service_logs(records: int, seed: int, start_ms: int) -> Iterator[SourceRecor
     sprinkle = Sprinkle(BAD_LOGS, ODD_LOGS)
     outage = outage_ms(start_ms)
     trace: deque[bytes] = deque()
-    for elapsed_ms, turn, again in _moments(records, sprinkle.kinds, outage.start - start_ms):
+    for elapsed_ms, turn, again in _moments(records, sprinkle.kinds):
         now_ms = start_ms + elapsed_ms
         service = OUTAGE_SERVICE if again else _SERVICES[int(draw() * len(_SERVICES))]
         if turn is not None:
@@ -84,20 +84,28 @@ def service_logs(records: int, seed: int, start_ms: int) -> Iterator[SourceRecor
             yield SourceRecord(key.encode(), line.encode(), time_ms, sent_ms=now_ms)
 
 
-def _moments(records: int, kinds: int, begin_ms: int) -> Iterator[tuple[int, int | None, bool]]:
-    """When each line is sent since the start, which kind of bad it is, and whether somebody tries again."""
+def _moments(records: int, kinds: int) -> Iterator[tuple[int, int | None, bool]]:
+    """When each line is sent since the start, which kind of bad it is, and whether somebody tries again.
+
+    They begin a minute before: the outage is of whole minutes, and the start of a stream is not.
+    """
     retries = min(_RETRIES, records // _MOST_RETRIES)
     regular = ((elapsed_ms, turn, False) for elapsed_ms, turn in ticks(records - retries, kinds))
-    length_ms = OUTAGE_MINUTES * _MINUTE_MS
+    begin_ms, length_ms = int(_OUTAGE_BEGIN * SPAN_MS) - _MINUTE_MS, (OUTAGE_MINUTES + 1) * _MINUTE_MS
     again = ((begin_ms + number * length_ms // retries, None, True) for number in range(retries))
     return heapq.merge(regular, again, key=itemgetter(0))
 
 
 def _said(draw: Draw, *, out: bool) -> tuple[str, str]:
-    level = "ERROR" if out and draw() < _OUTAGE_ERRORS else _LEVELS[int(draw() * len(_LEVELS))]
-    if out and level in {"ERROR", "FATAL"}:
-        return level, OUTAGE_MESSAGES[int(draw() * len(OUTAGE_MESSAGES))]
-    return level, _MESSAGES[level]
+    # Always the same draws: when the outage is must not decide about the rest of the stream.
+    fails, which, usual = (
+        draw() < _OUTAGE_ERRORS,
+        int(draw() * len(OUTAGE_MESSAGES)),
+        _LEVELS[int(draw() * len(_LEVELS))],
+    )
+    if out and (fails or usual in {"ERROR", "FATAL"}):
+        return "ERROR", OUTAGE_MESSAGES[which]
+    return usual, _MESSAGES[usual]
 
 
 def _json_line(service: str, level: str, message: str, time_ms: int, draw: Draw) -> tuple[str, str]:

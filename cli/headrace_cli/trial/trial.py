@@ -87,8 +87,8 @@ class Trial:
                 taken = self._apply(rest)
                 yield self._seen(self._watched.decoded, rest[:taken])
                 rest = rest[taken:]
-        self._logs.tick()
-        self._landing.tick()
+        self._logs.tick(final=True)  # that the file ends is no silence
+        self._landing.tick(final=True)
         self._watched.decoded = Decoded([], [], [])
         yield self._seen(self._watched.decoded, [])
 

@@ -49,7 +49,7 @@ def log_records():
     return list(service_logs(RECORDS, 1, START_MS))
 
 
-@pytest.mark.parametrize(("generate", "expected"), [(clicks, "b449bbf1d24fc762"), (service_logs, "8ce1c72ca3eaafce")])
+@pytest.mark.parametrize(("generate", "expected"), [(clicks, "b449bbf1d24fc762"), (service_logs, "e3bc0f65abb47c75")])
 def test_a_seed_gives_the_same_stream_on_every_machine_and_python(generate, expected):
     assert fingerprint(generate(5_000, 7, START_MS)) == expected
 
@@ -181,6 +181,14 @@ def test_the_outage_shows_in_one_service_only_and_in_enough_lines_a_minute(recor
     assert len(minutes) == 4
     assert min(minutes.values()) >= 25
     assert all(0.3 < errors[minute] / lines < 0.9 for minute, lines in minutes.items())
+
+
+def test_the_moment_of_the_start_changes_no_more_than_the_times_and_who_is_out():
+    one, other = (
+        [(record.key, (record.time_ms or start) - start) for record in service_logs(4_000, 1, start)]
+        for start in (START_MS, START_MS + 59_000)
+    )
+    assert one == other
 
 
 def test_kafka_gets_log_lines_when_they_are_sent(log_records):
