@@ -82,8 +82,8 @@ def test_a_small_run_is_exact_and_leaves_nothing_behind(scratch, monkeypatch):
     result = exact(done)
     assert done.stderr == ""
     assert sum(counts["produced"] for counts in result["topics"].values()) == 3000
-    # The generator's bad records, of every kind, and its late ones.
-    assert all(counts["dead"] > 5 and counts["late"] > 0 for counts in result["topics"].values())
+    # The generator's bad records, of every kind, and its late ones; some of the bad lines are events without a format.
+    assert all(counts["dead"] > 3 and counts["late"] > 0 for counts in result["topics"].values())
     assert all(result["tables"][table] > 0 for table in WINDOW_TABLES)
     assert result["tables"]["landing/dead_letters"] == sum(counts["dead"] for counts in result["topics"].values())
     assert result["records_per_second"] > 0
