@@ -22,6 +22,7 @@ DISORDER_MS = 20_000
 USERS, PAGES, HOSTS = 20_000, 500, 200
 SERVICES = [f"service-{number:02}" for number in range(20)]
 EVENT_TYPES = ["view"] * 12 + ["click"] * 5 + ["add_to_cart"] * 2 + ["purchase"]
+WEB_SERVERS = [f"web-{number:02}".encode() for number in range(20)]
 LEVELS = ["INFO"] * 16 + ["WARN"] * 3 + ["ERROR"]
 STATUSES = [200] * 16 + [304, 404, 404, 500]
 NOON_MS = 1_710_331_200_000
@@ -131,7 +132,7 @@ def _combined_line(chance: random.Random, _index: int, time_ms: int) -> Payload:
         f'{chance.randrange(100_000)} "https://www.example.com/" '
         '"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/122.0.0.0"'
     )
-    return host.encode(), line.encode()
+    return chance.choice(WEB_SERVERS), line.encode()
 
 
 def _json_line(chance: random.Random, _index: int, time_ms: int) -> Payload:

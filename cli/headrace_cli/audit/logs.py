@@ -41,7 +41,7 @@ _SEVERITIES = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]
 
 _QUOTED = r'"((?:[^"\\\n]|\\.)*)"'
 _ACCESS = re.compile(
-    rf"(\S+) (\S+) (\S+) \[([^\]\n]*)\] {_QUOTED} ([0-9]{{3}}|-) ([0-9]{{1,19}}|-)(?: {_QUOTED} {_QUOTED})?(?: (.+))?"
+    rf"([^ \n]+) ([^ \n]+) ([^ \n]+) \[([^\]\n]*)\] {_QUOTED} ([0-9]{{3}}|-) ([0-9]{{1,19}}|-)(?: {_QUOTED} {_QUOTED})?(?: (.+))?"
 )
 
 

@@ -179,7 +179,7 @@ In the table are the names of ECS, OpenTelemetry, bunyan and pino, Powertools, s
 layouts, GELF, Serilog, Go's loggers, and nginx's variables. The name of a logger is no service, but an attribute: a
 service has hundreds of them.
 """
-_RANKS = {name: rank for rank, name in enumerate(NAMES)}
+_RANKED = {name: (rank, name, *entry) for rank, (name, entry) in enumerate(NAMES.items())}
 
 
 def take_fields(members: dict[str, Any]) -> dict[str, Any]:
@@ -191,8 +191,7 @@ def take_fields(members: dict[str, Any]) -> dict[str, Any]:
         Unparsable: `invalid_time`.
     """
     fields: dict[str, Any] = {}
-    for name in sorted(members.keys() & NAMES.keys(), key=_RANKS.__getitem__):
-        field, converter = NAMES[name]
+    for _, name, field, converter in sorted([_RANKED[name] for name in members if name in _RANKED]):
         value = members[name]
         if value is None:
             del members[name]

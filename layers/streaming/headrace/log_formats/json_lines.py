@@ -200,8 +200,9 @@ _USUAL = msgspec.json.Decoder(_UsualLine)
 _NESTED: dict[str, list[tuple[str, list[str]]]] = {}
 """First part of a dotted name to the names, whole and in parts."""
 for _name in NAMES:
-    _NESTED.setdefault(_name.partition(".")[0], []).append((_name, _name.split(".")))
-_NESTED = {outer: names for outer, names in _NESTED.items() if any("." in name for name, _ in names)}
+    _outer, *_inner = _name.split(".")
+    if _inner:
+        _NESTED.setdefault(_outer, []).append((_name, _inner))
 
 
 def _any_event(line: bytes) -> LogEvent:
@@ -209,27 +210,25 @@ def _any_event(line: bytes) -> LogEvent:
         members = json_object.parse(line)
     except PoisonError as error:
         raise Unparsable(error.reason, error.detail) from None
-    for outer in members.keys() & _NESTED.keys():
-        if type(members[outer]) is dict:
-            for name, parts in _NESTED[outer]:
-                if len(parts) > 1:
-                    _lift(members, name, parts)
+    for outer in [name for name in members if name in _NESTED]:
+        group = members[outer]
+        if type(group) is dict:
+            for name, inner in _NESTED[outer]:
+                if name not in members:
+                    _lift(members, name, group, inner)
+            if not group:
+                del members[outer]
     fields = take_fields(members)
     return log_event("json", **fields, attributes=attributes_of(members))
 
 
-def _lift(members: dict[str, Any], name: str, parts: list[str]) -> None:
-    """Make `{outer: {inner: x}}` `{"outer.inner": x}`, unless that is there; an outer one that is empty now goes."""
-    *outers, last = parts
-    groups = [members]
-    for outer in outers:
-        group = groups[-1].get(outer)
-        if type(group) is not dict:
-            return
-        groups.append(group)
-    if last not in groups[-1] or name in members:
-        return
-    members[name] = groups[-1].pop(last)
-    for group, outer in zip(groups[-2::-1], outers[::-1], strict=True):
-        if not group[outer]:
-            del group[outer]
+def _lift(members: dict[str, Any], name: str, group: dict[str, Any], inner: list[str]) -> None:
+    """Make `{outer: {inner: x}}` `{"outer.inner": x}`; a group within the group that is empty now goes."""
+    first, *rest = inner
+    if not rest:
+        if first in group:
+            members[name] = group.pop(first)
+    elif type(group.get(first)) is dict:
+        _lift(members, name, group[first], rest)
+        if not group[first]:
+            del group[first]
