@@ -90,34 +90,51 @@ class AccessLog:
         if self._custom is not None:
             return _custom_event(self._custom, text)
         match = (_ESCAPED_LINE if "\\" in text else _PLAIN_LINE).fullmatch(text)
-        if match is None or "\n" in text:
-            raise _no_access_log(text)
-        host, identity, user, time, request, code, size, referrer, user_agent, trailing = match.groups()
-        if code not in _STATUSES or (size != "-" and not _SIZE.fullmatch(size)):
-            raise _no_access_log(text)
-        status, in_class, is_error = _STATUSES[code]
-        method, path, protocol = request_parts(request)
-        return LogEvent(
-            timestamp=event_time_ms(time),
-            format="common" if user_agent is None else "combined",
-            status=status,
-            status_class=in_class,
-            is_error=is_error,
-            message=_PRESENT(request, request),
-            host=_PRESENT(host, host),
-            method=method,
-            path=path,
-            protocol=protocol,
-            bytes=None if size == "-" else size_bytes(int(size)),
-            user=_PRESENT(user, user),
-            referrer=_PRESENT(referrer, referrer),
-            user_agent=_PRESENT(user_agent, user_agent),
-            attributes=None if identity == "-" and trailing is None else _unnamed(identity, trailing),
-        )
+        event = None if match is None or "\n" in text else _event(match)
+        if event is None:
+            raise Unparsable(UNKNOWN_FORMAT, f"no access log: {shown(text)}")
+        return event
 
 
-def _no_access_log(text: str) -> Unparsable:
-    return Unparsable(UNKNOWN_FORMAT, f"no access log: {shown(text)}")
+def usual_event(line: bytes) -> LogEvent | None:
+    """The event of a line that ends with a quote and has no backslash; None if it takes a closer look.
+
+    Raises:
+        Unparsable: `invalid_time`.
+    """
+    if not line.endswith(b'"') or b"\\" in line or b"\n" in line:
+        return None
+    try:
+        match = _PLAIN_LINE.fullmatch(line.decode())
+    except UnicodeDecodeError:
+        return None
+    return None if match is None else _event(match)
+
+
+def _event(match: re.Match[str]) -> LogEvent | None:
+    """None if what stands for the status or the size is none."""
+    host, identity, user, time, request, code, size, referrer, user_agent, trailing = match.groups()
+    if code not in _STATUSES or (size != "-" and not _SIZE.fullmatch(size)):
+        return None
+    status, in_class, is_error = _STATUSES[code]
+    method, path, protocol = request_parts(request)
+    return LogEvent(
+        timestamp=event_time_ms(time),
+        format="common" if user_agent is None else "combined",
+        status=status,
+        status_class=in_class,
+        is_error=is_error,
+        message=_PRESENT(request, request),
+        host=_PRESENT(host, host),
+        method=method,
+        path=path,
+        protocol=protocol,
+        bytes=None if size == "-" else size_bytes(int(size)),
+        user=_PRESENT(user, user),
+        referrer=_PRESENT(referrer, referrer),
+        user_agent=_PRESENT(user_agent, user_agent),
+        attributes=None if identity == "-" and trailing is None else _unnamed(identity, trailing),
+    )
 
 
 def _custom_event(custom: AccessFormat, text: str) -> LogEvent:
