@@ -8,6 +8,7 @@ from headrace import schema
 from headrace.avro import AvroCodec
 from headrace.codec import Codec, JsonCodec, LogCodec, RawCodec
 from headrace.errors import ConfigurationError
+from headrace.land_logs import LandLogs
 from headrace.logs import AUTO
 from headrace.operators import Land
 from headrace.settings import Bucket, Settings
@@ -38,9 +39,10 @@ def topologies(settings: Settings) -> Callable[[str], Topology]:
 
 def _topology(topic: str, settings: Settings) -> Topology:
     codec = _codec(settings.landing_codecs.get(topic, "raw"), settings.log_formats.get(topic, AUTO))
+    bucket = _bucket(topic, settings)
     return Topology(
         codec=codec,
-        operators=(Land(_bucket(topic, settings)),),
+        operators=(LandLogs(bucket) if isinstance(codec, LogCodec) else Land(bucket),),
         event_time=_event_time(codec, settings.landing_event_times.get(topic)),
         max_skew_ms=settings.max_skew_ms,
     )

@@ -1,6 +1,6 @@
 """The logs' windows with the standard library (json, re, datetime), plain dictionaries and pyarrow.
 
-It makes the rows that our function makes of these lines and does less: it knows two formats and one name for each
+It makes the rows that our function makes of these lines and does less: it knows four formats and one name for each
 field, a bad line would fail the batch, quantiles are of lists of all values, which cannot be merged, and the state
 stays in this process without checkpoint or staging.
 """
@@ -20,6 +20,9 @@ from hourly import PLACE, TIMESTAMP, HourlyFiles
 MINUTE_MS = 60_000
 OUT_OF_ORDERNESS_MS = 60_000
 COMBINED = re.compile(r'\S+ \S+ \S+ \[([^\]]+)\] "[^"]*" (\d{3}) (\d+|-) "[^"]*" "[^"]*"')
+SYSLOG = re.compile(r"<(\d+)>1 (\S+) \S+ (\S+) \S+ \S+ (?:-|\[[^\]]*\]) .*")
+SYSLOG_SEVERITIES = ("FATAL", "ERROR", "ERROR", "ERROR", "WARN", "INFO", "INFO", "DEBUG")
+JAVA = re.compile(r"(\S+ \S+) \[[^\]]*\] (\w+) \S+ - .*")
 ERROR_LEVELS = {"ERROR", "FATAL"}
 FIRST_ERROR_STATUS = 500
 PERCENTS = (50, 95, 99)
@@ -162,15 +165,21 @@ def _parsed(record: dict[str, Any]) -> Line:
         moment, level = datetime.fromisoformat(fields["timestamp"]), fields["level"]
         is_error = int(level in ERROR_LEVELS)
         return Line(_epoch_ms(moment), fields["service"], level, None, is_error, None, fields.get("latency_ms"))
-    match = COMBINED.fullmatch(text)
-    if match is None:
-        raise ValueError(text)
-    time, code, size = match.groups()
-    moment = datetime.strptime(time, "%d/%b/%Y:%H:%M:%S %z")
     service = b64decode(record["key"]).decode()
-    is_error = int(int(code) >= FIRST_ERROR_STATUS)
-    in_bytes = None if size == "-" else int(size)
-    return Line(_epoch_ms(moment), service, "UNSPECIFIED", f"{code[0]}xx", is_error, in_bytes, None)
+    if match := COMBINED.fullmatch(text):
+        time, code, size = match.groups()
+        moment = datetime.strptime(time, "%d/%b/%Y:%H:%M:%S %z")
+        is_error = int(int(code) >= FIRST_ERROR_STATUS)
+        in_bytes = None if size == "-" else int(size)
+        return Line(_epoch_ms(moment), service, "UNSPECIFIED", f"{code[0]}xx", is_error, in_bytes, None)
+    if match := SYSLOG.fullmatch(text):
+        severity = SYSLOG_SEVERITIES[int(match[1]) % 8]
+        moment = datetime.fromisoformat(match[2])
+        return Line(_epoch_ms(moment), match[3], severity, None, int(severity in ERROR_LEVELS), None, None)
+    if match := JAVA.fullmatch(text):
+        moment = datetime.strptime(f"{match[1]} +0000", "%Y-%m-%d %H:%M:%S,%f %z")
+        return Line(_epoch_ms(moment), service, match[2], None, int(match[2] in ERROR_LEVELS), None, None)
+    raise ValueError(text)
 
 
 def _epoch_ms(moment: datetime) -> int:

@@ -54,6 +54,7 @@ ABSOLUTE = Target("ours_value", at_least=250_000, informative=True)
 LANDING = Target("ratio", at_least=2.5)
 LANDING_RATE = Target("ours_value", at_least=200_000, informative=True)
 LINES = Target("ours_value", at_least=150_000, informative=True)
+SHIPPED_LINES = Target("ours_value", at_least=60_000, informative=True)
 LARGE_RATE = Target("ours_value", at_least=82_420, informative=True)
 
 LANDING_WARM_UP = 2
@@ -107,6 +108,8 @@ CONTESTS = [
     Contest("logs", "json+re", "logs", 8),
     Contest("logs in JSON", "json+re", "json lines", 1, LINES),
     Contest("access logs", "json+re", "combined lines", 1, LINES),
+    Contest("syslog", "json+re", "syslog lines", 1, SHIPPED_LINES),
+    Contest("log4j text", "json+re", "java lines", 1, SHIPPED_LINES),
 ]
 
 Part = Callable[[], Iterator[Measurement]]

@@ -125,6 +125,8 @@ class Lines:
         """
         self._is_declared = declared != AUTO
         self._formats = [(declared_format(declared),)] * 256 if self._is_declared else _detected()
+        # A date, in all likelihood: a tenth of the time is saved by asking first who begins with one.
+        self._dated = sorted(self._formats[_DIGITS[0]], key=lambda each: each.name not in _BEGIN_WITH_A_DATE)
         self._usual = _USUAL_OF.get(declared, [_never] * 256)
 
     def read(self, value: bytes, kafka_ms: int) -> LogEvent | Continuation | cloudwatch.Batch:
@@ -161,7 +163,8 @@ class Lines:
         if not self._is_declared and first != _BRACE and _continues(value):
             return Continuation(_text(value.rstrip()))
         problems: list[Unparsable] = []
-        for candidate in self._formats[first]:
+        dated = line[4:5] == b"-" and first in _DIGITS
+        for candidate in self._dated if dated else self._formats[first]:
             try:
                 return candidate.parse(line, kafka_ms)
             except Unparsable as error:
@@ -171,6 +174,8 @@ class Lines:
         return _unparsed(line, problems)
 
 
+_DIGITS = b"0123456789"
+_BEGIN_WITH_A_DATE = (JavaText.name, Syslog.name)
 _BEGIN_EVENTS = frozenset(b'{<["0123456789')
 """First bytes of lines that continue nothing: most lines need no second look."""
 

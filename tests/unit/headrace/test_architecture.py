@@ -31,7 +31,8 @@ RINGS = {
         *("top_k", "watermark", "windows"),
     },
     2: {
-        *("checkpoint", "early", "event_clock", "fixed", "operators", "outbox", "own_tables", "sessions", "sliding"),
+        *("checkpoint", "early", "event_clock", "fixed", "land_logs", "operators", "outbox", "own_tables"),
+        *("sessions", "sliding"),
         *("topology", "warm", "window_rows", "windowed"),
     },
     3: {"janitor", "pipeline", "registrar", "sweeper"},
