@@ -6,18 +6,29 @@ from typing import Any, NamedTuple
 
 import msgspec
 from arro3.core import DataType
+<<<<<<< HEAD
 from chaos.oracle.lines import DOUBLE, SILENT
 from chaos.oracle.rules import Calendar, Column, Declared, Hopping, Lines, Rules, Sessions, Sliding, Top, Tumbling
+=======
+from chaos.oracle.rules import Calendar, Column, Declared, FirstTimes, Hopping, Rules, Sessions, Sliding, Top, Tumbling
+>>>>>>> patterns
 from samples import HIT_AVSC
 
 from headrace import schema, windows
 from headrace.aggregates import Aggregate, Count, First, Last, Max, Mean, Min, Sum
+<<<<<<< HEAD
 from headrace.codec import Decoded, JsonCodec
 from headrace.fold import Folded
 from headrace.land_logs import LandLogs
 from headrace.log_event import LogEvent
 from headrace.operators import Land
 from headrace.records import Record
+=======
+from headrace.codec import JsonCodec
+from headrace.first_seen import FirstSeen
+from headrace.fold import Folded
+from headrace.operators import Land, Operator
+>>>>>>> patterns
 from headrace.topology import Topology
 from headrace.window_rows import Top as KeptKeys
 from headrace.windowed import Windowed
@@ -87,6 +98,7 @@ HOPPING_AND_EARLY = OperatorSet(
     (
         Declared("hops", Hopping(15, 5, offset_ms=3), ("page",), (EVENTS, SUM, MEAN), lateness_ms=12, early=True),
         Declared("visits", Sessions(10), ("user",), (EVENTS, FIRST, LAST), lateness_ms=25, early=True),
+        Declared("newcomers", FirstTimes(40, 100), ("user", "page"), ()),
     ),
 )
 SLIDING_AND_TOP = OperatorSet(
@@ -95,6 +107,7 @@ SLIDING_AND_TOP = OperatorSet(
         Declared("moments", Sliding(10), ("user",), (EVENTS, SUM, VALUES), complete=True),
         Declared("best", Tumbling(20, offset_ms=-7), ("page",), (EVENTS, SUM), top=Top(1, "events")),
         Declared("glimpses", Hopping(5, 10), ("user", "page"), (EVENTS, FIRST)),
+        Declared("new_pages", FirstTimes(15, 3, ("user", "value")), ("page",), ()),
     ),
 )
 CALENDAR = OperatorSet(
@@ -170,6 +183,7 @@ def topology(rules: Rules) -> Topology:
     )
 
 
+<<<<<<< HEAD
 def _landing(rules: Rules) -> Land | LandLogs:
     if rules.lines is None:
         return Land()
@@ -178,6 +192,18 @@ def _landing(rules: Rules) -> Land | LandLogs:
 
 
 def _operator(declared: Declared) -> Windowed:
+=======
+def _operator(declared: Declared) -> Operator:
+    if isinstance(declared.window, FirstTimes):
+        return FirstSeen(
+            table=declared.table,
+            key=declared.key,
+            forget_after_ms=declared.window.forget_after_ms,
+            capacity=declared.window.capacity,
+            samples=declared.window.samples,
+            complete=declared.complete,
+        )
+>>>>>>> patterns
     return Windowed(
         table=declared.table,
         window=_window(declared),
@@ -202,6 +228,8 @@ def _window(declared: Declared) -> windows.Windows:
             return windows.SlidingWindows(size_ms)
         case Sessions(gap_ms):
             return windows.SessionWindows(gap_ms)
+        case FirstTimes():
+            raise AssertionError("these are no windows")
 
 
 def _aggregate(column: Column) -> Aggregate:

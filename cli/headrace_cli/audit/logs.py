@@ -41,7 +41,8 @@ _SEVERITIES = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]
 
 _QUOTED = r'"((?:[^"\\\n]|\\.)*)"'
 _ACCESS = re.compile(
-    rf"([^ \n]+) ([^ \n]+) ([^ \n]+) \[([^\]\n]*)\] {_QUOTED} ([0-9]{{3}}|-) ([0-9]{{1,19}}|-)(?: {_QUOTED} {_QUOTED})?(?: (.+))?"
+    r"([^ \n]+) ([^ \n]+) ([^ \n]+) \[([^\]\n]*)\] "
+    rf"{_QUOTED} ([0-9]{{3}}|-) ([0-9]+|-)(?: {_QUOTED} {_QUOTED})?(?: (.+))?"
 )
 
 
@@ -115,7 +116,7 @@ def _flatten(members: dict[str, Any], dotted: str) -> None:
 
 def _access_line(words: str) -> dict[str, Any]:
     match = _ACCESS.fullmatch(words)
-    if match is None:
+    if match is None or (match[7] != "-" and _size(match[7]) is None):
         raise Dead(UNREADABLE)
     host, identity, user, time, request, status, size, referrer, agent, trailing = match.groups()
     named = {"identity": _present(identity), "trailing": trailing}
@@ -124,7 +125,7 @@ def _access_line(words: str) -> dict[str, Any]:
         "format": "common" if agent is None else "combined",
         "timestamp": time_ms_of(time),
         "status": None if status == "-" else int(status),
-        "bytes": None if size == "-" else _size(int(size)),
+        "bytes": _size(size),
         "message": _present(request),
         "host": _present(host),
         "user": _present(user),

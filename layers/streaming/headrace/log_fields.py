@@ -27,7 +27,7 @@ _WORDS = {
 _NUMBERS = {spelled: number for number, words in _WORDS.items() for word in words for spelled in (word, word.lower())}
 # bunyan and pino: 10 is trace … 60 is fatal; a level in between counts as the one below it.
 _BY_TENS = dict(enumerate((TRACE, DEBUG, INFO, WARN, ERROR, FATAL), start=1))
-_DIGITS = re.compile(r"[0-9]{1,19}")
+_MOST_DIGITS = 19
 _DECIMAL = re.compile(r"-?[0-9]{1,19}(?:\.[0-9]{1,19})?")
 # As Go's time.Duration prints itself; also with a space before the unit.
 _DURATION_PART = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?(ns|us|µs|μs|ms|s|m|h)")
@@ -76,7 +76,9 @@ def size_bytes(value: Any) -> int | None:
 
 def _whole(value: Any, most: int) -> int | None:
     number = value
-    if (type(value) is str and _DIGITS.fullmatch(value)) or (type(value) is float and value.is_integer()):
+    if type(value) is str:
+        number = int(value) if len(value) <= _MOST_DIGITS and value.isascii() and value.isdecimal() else None
+    elif type(value) is float and value.is_integer():
         number = int(value)
     # `type … is int`, because True is an int to isinstance.
     return number if type(number) is int and 0 <= number <= most else None

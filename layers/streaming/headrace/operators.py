@@ -41,6 +41,11 @@ class Texts:
         return list(map(known.setdefault, values, values))
 
 
+def copied(value: Any) -> Any:
+    """A string of its own: the decoder's lies among all that goes with the batch, whose memory it would keep apart."""
+    return value[:1] + value[1:] if value.__class__ is str else value
+
+
 class Batch:
     """Decoded values in offset order, by column. Columns are made once, for all operators."""
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from headrace.aggregates import Aggregate, Columns, scalars_of
-from headrace.errors import CheckpointCorrupt, ConfigurationError
+from headrace.errors import CheckpointCorrupt
 
 _BIG_END_FIRST = array("H", [1]).tobytes() == b"\0\1"
 _INVERTED = bytes([1, 0]) + bytes(254)
@@ -89,11 +89,8 @@ class OpenRows:
             parts: of the chain.
 
         Raises:
-            ConfigurationError: there is no aggregate.
             CheckpointCorrupt: the parts do not fit the columns, or one another.
         """
-        if not aggregates:
-            raise ConfigurationError("a window needs at least one aggregate")
         self._keys = keys
         states = [aggregate.initial() for aggregate in aggregates.values()]
         self._own = keys + len(scalars)

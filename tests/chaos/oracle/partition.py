@@ -10,10 +10,11 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from chaos.oracle.events import Dead, landed, place, read
+from chaos.oracle.first_seen import FirstSeenOperator
 from chaos.oracle.fixed import FixedOperator
 from chaos.oracle.lines import Landing, Said, said
 from chaos.oracle.output import Output
-from chaos.oracle.rules import Declared, Logged, Rules, Sessions, Sliding, Tables
+from chaos.oracle.rules import Declared, FirstTimes, Logged, Rules, Sessions, Sliding, Tables
 from chaos.oracle.sessions import SessionOperator
 from chaos.oracle.sliding import SlidingOperator
 
@@ -114,10 +115,12 @@ class _Partition:
         }
 
 
-def _operator(declared: Declared) -> FixedOperator | SlidingOperator | SessionOperator:
+def _operator(declared: Declared) -> FixedOperator | SlidingOperator | SessionOperator | FirstSeenOperator:
     match declared.window:
         case Sliding():
             return SlidingOperator(declared)
         case Sessions():
             return SessionOperator(declared)
+        case FirstTimes():
+            return FirstSeenOperator(declared)
     return FixedOperator(declared)

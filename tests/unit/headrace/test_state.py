@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.aggregates import Count, Last, Sum
-from headrace.errors import CheckpointCorrupt, ConfigurationError
+from headrace.errors import CheckpointCorrupt
 from headrace.state import OpenRows, Part
 
 AGGREGATES: dict[str, Any] = {"n": Count(), "total": Sum("value"), "last": Last("value")}
@@ -155,11 +155,6 @@ def _base(**members: Any) -> Part:
 def test_parts_that_do_not_fit_are_refused(parts: list[Part], message: str | None) -> None:
     with pytest.raises((CheckpointCorrupt, IndexError), match=message):
         OpenRows(1, (7,), AGGREGATES, parts)
-
-
-def test_a_window_without_aggregates_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="at least one aggregate"):
-        OpenRows(1, (), {}, [])
 
 
 STEPS = st.lists(

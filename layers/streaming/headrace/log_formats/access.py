@@ -63,9 +63,12 @@ _STATUSES: dict[str, tuple[int | None, str | None, int]] = {
 }
 _STATUSES["-"] = (None, None, 0)
 """As written: status, class and error flag."""
-_SIZE = re.compile("[0-9]{1,19}")
 _PRESENT = {"-": None, "": None}.get
 """`present` without a call of ours: with itself as the default."""
+
+
+_WORDS = 3
+"""Of a request line as they should be."""
 
 
 class AccessLog:
@@ -114,7 +117,8 @@ def usual_event(line: bytes) -> LogEvent | None:
 def _event(match: re.Match[str]) -> LogEvent | None:
     """None if what stands for the status or the size is none."""
     host, identity, user, time, request, code, size, referrer, user_agent, trailing = match.groups()
-    if code not in _STATUSES or (size != "-" and not _SIZE.fullmatch(size)):
+    in_bytes = None if size == "-" else size_bytes(size)
+    if code not in _STATUSES or (in_bytes is None and size != "-"):
         return None
     status, in_class, is_error = _STATUSES[code]
     method, path, protocol = request_parts(request)
@@ -129,7 +133,7 @@ def _event(match: re.Match[str]) -> LogEvent | None:
         method=method,
         path=path,
         protocol=protocol,
-        bytes=None if size == "-" else size_bytes(int(size)),
+        bytes=in_bytes,
         user=_PRESENT(user, user),
         referrer=_PRESENT(referrer, referrer),
         user_agent=_PRESENT(user_agent, user_agent),
@@ -158,6 +162,9 @@ def _unnamed(identity: str, trailing: str | None) -> str | None:
 
 def request_parts(request: str) -> tuple[str | None, str | None, str | None]:
     """Method, target and protocol of an HTTP request line; None for all three if it is none."""
+    words = request.split(" ")
+    if len(words) == _WORDS and words[1] and words[2].startswith("HTTP/"):
+        return words[0], words[1], words[2]
     method, _, rest = request.partition(" ")
     path, _, protocol = rest.rpartition(" ")
     if path and protocol.startswith("HTTP/"):
