@@ -33,7 +33,8 @@ _CONTINUES = re.compile(
 )
 _QUOTED = r'"((?:[^"\\\n]|\\.)*)"'
 _ACCESS = re.compile(
-    rf"(\S+) (\S+) (\S+) \[([^\]\n]*)\] {_QUOTED} ([0-9]{{3}}|-) ([0-9]{{1,19}}|-)(?: {_QUOTED} {_QUOTED})?(?: (.+))?"
+    r"([^ \n]+) ([^ \n]+) ([^ \n]+) \[([^\]\n]*)\] "
+    rf"{_QUOTED} ([0-9]{{3}}|-) ([0-9]+|-)(?: {_QUOTED} {_QUOTED})?(?: (.+))?"
 )
 
 _COLUMNS = [
@@ -136,13 +137,15 @@ def _flatten(members: dict[str, Any], dotted: str) -> None:
 
 
 def _access_fields(match: re.Match[str]) -> Line:
+    if match[7] != "-" and values.size(match[7]) is None:
+        raise Dead(UNREADABLE)
     host, identity, user, time, request, status, size, referrer, agent, trailing = match.groups()
     named = {"identity": _present(identity), "trailing": trailing}
     fields: Line = {
         "format": "common" if agent is None else "combined",
         "timestamp": time_ms_of(time),
         "status": None if status == "-" else int(status),
-        "bytes": None if size == "-" else values.size(int(size)),
+        "bytes": values.size(size),
         "message": _present(request),
         "host": _present(host),
         "user": _present(user),

@@ -54,7 +54,8 @@ class LandLogs(msgspec.Struct, frozen=True):
         """
         if min(self.hold_ms, self.max_streams, self.max_lines, self.max_characters) <= 0:
             raise ConfigurationError(f"the bounds of {self} must be positive")
-        return _RunningLandLogs(self, LandedTable(codec, place.topic, self.bucket), place, restored)
+        table = LandedTable(codec, place.topic, self.bucket, holds_rows=True)
+        return _RunningLandLogs(self, table, place, restored)
 
 
 class _Held(msgspec.Struct, gc=False):

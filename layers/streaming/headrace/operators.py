@@ -197,8 +197,14 @@ class Land(msgspec.Struct, frozen=True):
 class LandedTable:
     """The table of a topic's values."""
 
-    def __init__(self, codec: Codec, topic: str, bucket: Bucket) -> None:
+    def __init__(self, codec: Codec, topic: str, bucket: Bucket, *, holds_rows: bool = False) -> None:
         """Put its columns together.
+
+        Args:
+            codec: of the values.
+            topic: the table is called like it.
+            bucket: of its files.
+            holds_rows: whether a row may be written by a later commit than the one that passed its record.
 
         Raises:
             ConfigurationError: the topic is called like a table that every pipeline has.
@@ -209,7 +215,9 @@ class LandedTable:
         self._declared = (*codec.schema.arrow_fields(), *rescued)
         fields = (*codec.schema.landed_fields(), *rescued, *lake.RECORD_FIELDS)
         hours = lake.HOURS[bucket]
-        self._table = LakeTable(topic, fields, complete=True, aliases=codec.schema.aliases, bucket_hours=hours)
+        self._table = LakeTable(
+            topic, fields, complete=True, aliases=codec.schema.aliases, bucket_hours=hours, holds_rows=holds_rows
+        )
 
     def rows(self, batch: Batch) -> list[Rows]:
         """The rows of a batch; nothing of an empty one."""

@@ -1,14 +1,15 @@
 """A message's pattern: its text with every variable part masked, so that equal events have equal patterns.
 
-    Received block blk_-3587 of size 67108864 from /10.251.42.84    ─►    Received block blk_<*> of size <*> from /<*>
+    Received block blk_-3587 of size 67108864 from /10.251.42.84    ─►    Received block <*> of size <*> from /<*>
 
 A pattern is a function of its message alone. So results do not depend on batches, and patterns of several partitions
 merge by being equal: a clustering that learns its templates from what came before (Drain, Spell) has neither.
 
-Masked are numbers with sign and unit, times, versions, addresses (IPv4, IPv6, MAC, mail), UUIDs, hashes, tokens in
-base64, other identifiers of letters and digits, and quoted strings. A word, which is letters without a digit, stays
-unless it is in quotes, in a mail address or in such an identifier: messages that differ in a word differ in their
-pattern. Letters before the digits of a name stay as well (`node-7` becomes `node-<*>`, `blk_12` `blk_<*>`).
+Masked are numbers with sign and unit, times, versions, addresses (IPv4, IPv6, MAC, mail), UUIDs, hashes, base64, other
+identifiers of letters and digits, names that have a number after `-` or `_` (`node-7`, `orders-3`), quoted strings
+without a space, and lists of all these. A word, letters without a digit, stays unless it is a part of one of them:
+messages that differ in a word differ in their pattern. So do the letters of a name with its number at the end
+(`log4j` becomes `log<*>`).
 
 Every expression takes time linear in the message: what it repeats is possessive (it never goes back), and it starts
 only where a run of letters and digits starts, or at a digit, so that nothing is scanned from each of its characters.
@@ -31,19 +32,23 @@ REMEMBERED_LENGTH = 500
 _QUOTED = re.compile(r"""(?<![\w>])(["'])[^"'<>\s]*+\1(?![\w<])""")
 _MAIL = re.compile(r"(?<![\w.+>-])[\w.+-]++@[\w-]++(?:\.[\w-]++)++")
 
-# Sets of plain characters, not \w and \d: twice as fast. A masked part is between no letters, as it is no letter.
+# Sets of plain characters, not \w and \d: twice as fast. Next to a masked part nothing starts or ends that did not
+# before it was masked: `>` and `<` count as letters.
 _RUN_STARTS, _RUN_ENDS = r"(?<![0-9A-Za-z>])", r"(?![0-9A-Za-z<])"
-_HINT = re.compile(r"[0-9][A-Za-z]")
+_HINT = re.compile(r"[-_0-9](?:(?<=[0-9])[-_A-Za-z]|(?<![0-9])[0-9])")
 """In every word, nearly, that has one of the next in it."""
 _IDENTIFIER = re.compile(
-    # 128 bits and more in base64: small and capital letters, and a digit before a letter, as in no name.
-    r"(?<![\w>+/=-])(?=[\w+/-]*?[0-9][A-Za-z])(?=[\w+/-]*?[a-z])(?=[\w+/-]*?[A-Z])"
-    r"(?:[\w-]{20,}+(?![\w<+/=-])|[\w+/-]{20,}+={1,2}(?![\w<=]))"
-    rf"|{_RUN_STARTS}(?:"
-    r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"  # UUID
+    rf"{_RUN_STARTS}(?:"
+    # a name with a number: node-7, blk_12, orders-3-AlterAcls
+    r"(?<![_-])[_-]*+[A-Za-z][0-9A-Za-z]*+(?:[_-]++[A-Za-z][0-9A-Za-z]*+)*+[_-]++[0-9][0-9A-Za-z]*+"
+    r"(?:[_-]++[0-9A-Za-z]++)*+"
+    # 128 bits and more in base64: small and capital letters and digits, one of those before a letter or 22 in all
+    r"|(?<![\w>+/-])(?=[\w+/-]*?[0-9])(?=[\w+/-]*?[a-z])(?=[\w+/-]*?[A-Z])"
+    r"(?:[\w-]{22}(?![\w+/=-])|(?=[\w+/-]*?[0-9][A-Za-z])(?:[\w-]{20,}+(?![+/=])|[\w+/-]{20,}+={1,2}(?!=)))"
+    r"|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"  # UUID
     r"|[0-9a-fA-F]{2}(?:[:-][0-9a-fA-F]{2}){5}"  # MAC
     r"|(?=[a-fA-F:]{0,40}[0-9])[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}"  # IPv6
-    r"|(?=[a-fA-F]*+[0-9])[0-9a-fA-F]{7,}+"  # a hash
+    r"|(?=[a-fA-F]*+[0-9])(?=[0-9]*+[a-fA-F])[0-9a-fA-F]{7,}+"  # a hash
     r"|[A-Za-z]++[0-9]++[A-Za-z]++[0-9][0-9A-Za-z]*+"  # digits in two places
     rf"){_RUN_ENDS}"
 )

@@ -1,8 +1,11 @@
 """Java's log text as it is found, beside the examples of the format."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from log_events import told
 
+from headrace.log_formats import java_text
 from headrace.log_formats.format import EXAMPLES_KAFKA_MS, Unparsable
 from headrace.log_formats.java_text import JavaText
 
@@ -32,6 +35,34 @@ def test_thread_logger_and_message_are_told_apart(line, message, attributes):
     fields = told(parse(line))
     assert fields["timestamp"] == EXAMPLES_KAFKA_MS
     assert (fields.get("message"), fields.get("attributes")) == (message, attributes)
+
+
+PIECES = [
+    "[a] ",
+    "[ ] ",
+    "[a b]",
+    "INFO ",
+    "ERROR  ",
+    "com.Foo ",
+    "Foo ",
+    "- ",
+    " - ",
+    ": ",
+    "x.y",
+    "\n",
+    "1 --- ",
+    "(",
+]
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join), st.booleans())
+def test_the_usual_line_means_the_same_to_the_pattern_of_all_lines(rest, whole):
+    line = f"{TIME} {'[a] INFO com.Foo - ' if whole else ''}{rest}"
+    usual, general = java_text._USUAL.match(line), java_text._PLAIN.match(line)
+    if usual is not None and usual[3].strip():
+        assert general is not None
+        assert parse(line) == java_text._plain(general, EXAMPLES_KAFKA_MS)
 
 
 @pytest.mark.parametrize(

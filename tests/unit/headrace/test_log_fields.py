@@ -2,7 +2,7 @@
 
 import pytest
 
-from headrace.log_event import FATAL, error_flag, severity_name, status_class
+from headrace.log_event import FATAL, SEVERITY_NAMES, error_flag, status_class
 from headrace.log_fields import NAMES, http_status, severity_number, size_bytes, take_fields
 
 
@@ -35,7 +35,7 @@ def test_a_level_has_a_number_of_opentelemetrys_or_none(value, number):
     ],
 )
 def test_a_severity_has_the_name_of_its_numbers_range(numbers, name):
-    assert {severity_name(number) for number in numbers} == {name}
+    assert {SEVERITY_NAMES[number] for number in numbers} == {name}
 
 
 @pytest.mark.parametrize(

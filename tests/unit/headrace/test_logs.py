@@ -99,7 +99,6 @@ ACCESS_LINES = {
         PREFIX.replace("200", "999"),
         {"format": "common", "status": 999, "status_class": None} | {"is_error": 1},
     ),
-    "a size beyond 64 bits": (PREFIX.replace("200 5", "200 " + "9" * 19), {"format": "common", "bytes": None}),
     "ISO time": (PREFIX.replace("17/May/2015:10:05:03 +0000", "2015-05-17T10:05:03Z"), {"format": "common"}),
 }
 NO_PARTS = (None, None, None)
@@ -160,6 +159,8 @@ UNPARSED = [
     ("www.example.org:80 " + PREFIX, "unknown_format"),
     (PREFIX.replace("- -", "- ann lee"), "unknown_format"),
     (PREFIX.replace("200", "20"), "unknown_format"),
+    (PREFIX.replace("200 5", "200 " + "9" * 19), "unknown_format"),
+    (PREFIX.replace("200 5", "200 5k"), "unknown_format"),
     (PREFIX.replace("17/May", "30/Feb"), "invalid_time"),
     (PREFIX.replace("17/May/2015:10:05:03 +0000", "-"), "invalid_time"),
     ('{"time":"yesterday"}', "invalid_time"),

@@ -12,7 +12,7 @@ import msgspec
 from headrace import json_object
 from headrace.errors import PoisonError
 from headrace.event_time import event_time_ms
-from headrace.log_event import LogEvent, error_flag, log_event, severity_name, status_class
+from headrace.log_event import SEVERITY_NAMES, LogEvent, error_flag, log_event, status_class
 from headrace.log_fields import NAMES, http_status, severity_number, size_bytes, take_fields
 from headrace.log_formats.format import EXAMPLES_KAFKA_MS, Example, Unparsable, attributes_of
 
@@ -146,35 +146,43 @@ class JsonLines:
 
     def parse(self, line: bytes, kafka_ms: int) -> LogEvent:
         """See `Format.parse`. Reasons: `invalid_json`, `not_an_object`, `not_utf8`, `invalid_time`."""
-        try:
-            usual = _USUAL.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return _any_event(line)
-        number = 0 if usual.level is None else severity_number(usual.level)
-        status = None if usual.status is None else http_status(usual.status)
-        size = None if usual.bytes is None else size_bytes(usual.bytes)
-        if number is None or (status is None and usual.status is not None) or size != usual.bytes:
-            return _any_event(line)
-        return LogEvent(
-            timestamp=None if usual.timestamp is None else event_time_ms(usual.timestamp),
-            format="json",
-            service=usual.service,
-            severity_number=number,
-            severity=severity_name(number),
-            status=status,
-            status_class=status_class(status),
-            is_error=error_flag(number, status),
-            message=usual.message,
-            host=usual.host,
-            method=usual.method,
-            path=usual.path,
-            protocol=usual.protocol,
-            bytes=size,
-            latency_ms=usual.latency_ms,
-            user=usual.user,
-            referrer=usual.referrer,
-            user_agent=usual.user_agent,
-        )
+        return usual_event(line) or _any_event(line)
+
+
+def usual_event(line: bytes) -> LogEvent | None:
+    """The event of a line with the best names only, and with the right types; None if it takes a closer look.
+
+    Raises:
+        Unparsable: `invalid_time`.
+    """
+    try:
+        usual = _USUAL.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    number = 0 if usual.level is None else severity_number(usual.level)
+    status, size, time = usual.status, usual.bytes, usual.timestamp
+    if number is None or (status is not None and http_status(status) is None) or size_bytes(size or 0) is None:
+        return None
+    return LogEvent(
+        timestamp=None if time is None else event_time_ms(time),
+        format="json",
+        service=usual.service,
+        severity_number=number,
+        severity=SEVERITY_NAMES[number],
+        status=status,
+        status_class=status_class(status),
+        is_error=error_flag(number, status),
+        message=usual.message,
+        host=usual.host,
+        method=usual.method,
+        path=usual.path,
+        protocol=usual.protocol,
+        bytes=size,
+        latency_ms=usual.latency_ms,
+        user=usual.user,
+        referrer=usual.referrer,
+        user_agent=usual.user_agent,
+    )
 
 
 class _UsualLine(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -200,8 +208,9 @@ _USUAL = msgspec.json.Decoder(_UsualLine)
 _NESTED: dict[str, list[tuple[str, list[str]]]] = {}
 """First part of a dotted name to the names, whole and in parts."""
 for _name in NAMES:
-    _NESTED.setdefault(_name.partition(".")[0], []).append((_name, _name.split(".")))
-_NESTED = {outer: names for outer, names in _NESTED.items() if any("." in name for name, _ in names)}
+    _outer, *_inner = _name.split(".")
+    if _inner:
+        _NESTED.setdefault(_outer, []).append((_name, _inner))
 
 
 def _any_event(line: bytes) -> LogEvent:
@@ -209,27 +218,25 @@ def _any_event(line: bytes) -> LogEvent:
         members = json_object.parse(line)
     except PoisonError as error:
         raise Unparsable(error.reason, error.detail) from None
-    for outer in members.keys() & _NESTED.keys():
-        if type(members[outer]) is dict:
-            for name, parts in _NESTED[outer]:
-                if len(parts) > 1:
-                    _lift(members, name, parts)
+    for outer in [name for name in members if name in _NESTED]:
+        group = members[outer]
+        if type(group) is dict:
+            for name, inner in _NESTED[outer]:
+                if name not in members:
+                    _lift(members, name, group, inner)
+            if not group:
+                del members[outer]
     fields = take_fields(members)
     return log_event("json", **fields, attributes=attributes_of(members))
 
 
-def _lift(members: dict[str, Any], name: str, parts: list[str]) -> None:
-    """Make `{outer: {inner: x}}` `{"outer.inner": x}`, unless that is there; an outer one that is empty now goes."""
-    *outers, last = parts
-    groups = [members]
-    for outer in outers:
-        group = groups[-1].get(outer)
-        if type(group) is not dict:
-            return
-        groups.append(group)
-    if last not in groups[-1] or name in members:
-        return
-    members[name] = groups[-1].pop(last)
-    for group, outer in zip(groups[-2::-1], outers[::-1], strict=True):
-        if not group[outer]:
-            del group[outer]
+def _lift(members: dict[str, Any], name: str, group: dict[str, Any], inner: list[str]) -> None:
+    """Make `{outer: {inner: x}}` `{"outer.inner": x}`; a group within the group that is empty now goes."""
+    first, *rest = inner
+    if not rest:
+        if first in group:
+            members[name] = group.pop(first)
+    elif type(group.get(first)) is dict:
+        _lift(members, name, group[first], rest)
+        if not group[first]:
+            del group[first]
