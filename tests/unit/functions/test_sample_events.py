@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from sample_events import EVENTS, EXPECTED, sample
 
+from alerts.announced import announced
+
 ROOT = Path(__file__).resolve().parents[3]
 
 INVOKE = """
@@ -58,7 +60,7 @@ def invoked(name):
 
 def test_every_file_is_in_the_table():
     found = {str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.rglob("*.json")}
-    assert found == {*EXPECTED, "sweeper/schedule", "catalog/schedule", "iceberg/schedule"}
+    assert found == {*EXPECTED, "sweeper/schedule", "catalog/schedule", "iceberg/schedule", "alerts/published"}
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -145,6 +147,14 @@ def test_a_dry_run_registers_nothing():
     answer, tables = invoked("catalog/schedule")
     assert tables == {}
     assert {"tables": 0, "failed": 0}.items() <= answer.items()
+
+
+def test_a_dry_run_sends_nothing():
+    assert invoked("alerts/published") == ({"sent": 0, "old": 0}, {})
+
+
+def test_what_s3_announces_is_a_file_of_alerts():
+    assert announced(sample("alerts/published"), "s3://lake", "logs/alerts").name.version == 7
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -54,6 +54,8 @@ def test_every_variable_is_read():
         IDLE_TIMEOUT_MS="5",
         BOOTSTRAP_SERVERS="b-1.x.kafka.eu-west-1.amazonaws.com:9098,10.0.0.1:9092,[::1]:9092",
         KAFKA_AUTH="plaintext",
+        ALERT_TOPIC="arn:aws:sns:eu-west-1:123456789012:alerts.fifo",
+        ALERT_MAX_AGE_HOURS="6",
     )
     assert settings == Settings(
         application="Shop-2",
@@ -79,6 +81,8 @@ def test_every_variable_is_read():
         idle_timeout_ms=5,
         bootstrap_servers="b-1.x.kafka.eu-west-1.amazonaws.com:9098,10.0.0.1:9092,[::1]:9092",
         kafka_auth="plaintext",
+        alert_topic="arn:aws:sns:eu-west-1:123456789012:alerts.fifo",
+        alert_max_age_hours=6,
     )
     assert not settings.dry_run
 
