@@ -5,13 +5,12 @@ from typing import Any
 import deployment
 import dry_run
 import raw_event
-from logs.topology import NAME, topology
+from logs.topology import NAME, topologies
 from observability import logger, metrics, report
 
 settings = deployment.settings()
 raw_event.ask_for(settings)
-TOPOLOGY = topology(settings)
-pipeline = deployment.pipeline(NAME, lambda _topic: TOPOLOGY, settings)
+pipeline = deployment.pipeline(NAME, topologies(settings), settings)
 
 
 @logger.inject_lambda_context

@@ -41,7 +41,7 @@ class Part(msgspec.Struct, array_like=True, frozen=True):
     changed_columns: list[Any] = []
     """… and their scalars, without the columns of the key, which never change."""
     gone: list[int] = []
-    """Numbers of rows that became part of others; in a base, of those that are free."""
+    """Numbers of rows that became part of others, or were removed; in a base, of those that are free."""
 
     @property
     def rows(self) -> int:
@@ -201,6 +201,11 @@ class OpenRows:
         for row in rows:
             alive[row] = 0
         self._free.extend(rows)
+
+    def remove(self, rows: Collection[int]) -> None:
+        """Forget rows that the watermark alone does not close: a delta names them."""
+        self._gone += [row for row in rows if row not in self._new]
+        self.release(rows)
 
     def base(self) -> Part:
         """Every open row, and what is free between them, so that columns are read back as they are."""

@@ -7,7 +7,9 @@ Pure: no I/O, no clock, no environment.
 """
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,11 +18,13 @@ from headrace import buckets, lake, watermark
 from headrace.codec import Codec
 from headrace.errors import CheckpointCorrupt, ConfigurationError
 from headrace.event_clock import EventClock
+from headrace.land_logs import LandLogs
 from headrace.operators import Batch, Land, Operator, Restored, Running, Texts
 from headrace.own_tables import dead_letter_rows, late_rows
 from headrace.records import Record, TopicPartition
 from headrace.state import OpenRows, Part
 
+_offset = attrgetter("offset")
 _ANYWHERE = TopicPartition("-", 0)
 
 
@@ -127,22 +131,30 @@ class Logic:
         Where a batch is cut changes nothing, so a cut bounds what one commit writes without coarser files.
         """
         decoded = self.topology.codec.decode(records)
-        times_ms = buckets.cut(
+        times_ms = self._clock.times_ms(decoded)
+        taken = len(records)
+        end = buckets.end(
+            records,
             decoded,
-            self._clock.times_ms(decoded),
+            times_ms,
             limit=self.topology.max_buckets,
             bucket_hours=_bucket_hours(self.topology.operators),
         )
+        if end is not None:
+            taken, times_ms = bisect_left(records, end, key=_offset), times_ms[: decoded.keep(end)]
         watermarks_ms = self._watermarks_ms(times_ms)
-        batch = Batch(decoded.records, decoded.values, times_ms, watermarks_ms, self._texts)
+        batch = Batch(
+            decoded.records, decoded.values, times_ms, watermarks_ms, self._texts, continuations=decoded.continuations
+        )
         late = [record for running in self._running for record in running.apply(batch)]
-        self.applied, self.dead, self.late = len(batch.records), len(decoded.poison), len(late)
+        self.dead, self.late = len(decoded.poison), len(late)
+        self.applied = taken - self.dead
         self._advance(watermarks_ms[-1])
         if decoded.poison:
             self.rows.append(dead_letter_rows(decoded.poison))
         if late:
             self.rows.append(late_rows(late))
-        return len(batch.records) + len(decoded.poison)
+        return taken
 
     def _watermarks_ms(self, times_ms: list[int]) -> list[int]:
         """The watermark before each record and after all; where nothing looks at the others, only the last."""
@@ -214,7 +226,7 @@ class Logic:
         self.rows: list[lake.Rows] = []
         """What became final, or was given out early."""
         self.applied = 0
-        """Records that went through the operators."""
+        """Records that are no dead letters, whether they had one event, several or none."""
         self.dead = 0
         """Records that became dead letters."""
         self.late = 0
@@ -243,7 +255,7 @@ def _described(configuration: Any) -> Any:
 
 def _bucket_hours(operators: Sequence[Operator]) -> int:
     """How much event time the smallest bucket is of all tables."""
-    return min(lake.HOURS[operator.bucket] if isinstance(operator, Land) else 1 for operator in operators)
+    return min(lake.HOURS[operator.bucket] if isinstance(operator, Land | LandLogs) else 1 for operator in operators)
 
 
 _Parts = list[Part | None]

@@ -105,6 +105,15 @@ class Declared(NamedTuple):
         return type(self.window).__name__.lower()
 
 
+class Lines(NamedTuple):
+    """Records are taken for log lines, and landed with the lines that continue them: see `oracle.lines`."""
+
+    hold_ms: int
+    streams: int
+    lines: int
+    characters: int
+
+
 class Rules(NamedTuple):
     """The whole configuration; milliseconds."""
 
@@ -113,3 +122,5 @@ class Rules(NamedTuple):
     max_skew_ms: int
     landing: bool = True
     """Whether every event is landed as well."""
+    lines: Lines | None = None
+    """How, if records are log lines."""
