@@ -160,6 +160,7 @@ def expected(said, operator, ticks):
 ATTRIBUTES = len(
     '{"cloudwatch":{"id":null,"timestamp":1,"owner":null,"log_group":"","log_stream":"","subscription_filters":[]}}'
 )
+"""Of an event in an envelope that says nothing."""
 
 lines = st.lists(st.sampled_from(["\tat a.B.c", " more", "Caused by: x"]), min_size=1, max_size=3).map(tuple)
 times = st.integers(0, 400)

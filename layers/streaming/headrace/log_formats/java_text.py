@@ -18,7 +18,7 @@ import re
 import msgspec
 
 from headrace.event_time import MONTHS, event_time_ms
-from headrace.log_event import LogEvent, error_flag, severity_name
+from headrace.log_event import SEVERITY_NAMES, LogEvent, error_flag
 from headrace.log_fields import severity_number
 from headrace.log_formats.format import (
     EXAMPLES_KAFKA_MS,
@@ -207,7 +207,7 @@ def _event(level: str, time_ms: int, message: str, others: str | None, attribute
     return LogEvent(
         format="java_text",
         severity_number=number,
-        severity=severity_name(number),
+        severity=SEVERITY_NAMES[number],
         is_error=error_flag(number, None),
         timestamp=time_ms,
         message=message or None,

@@ -18,7 +18,7 @@ import functools
 import re
 
 from headrace.event_time import MONTHS, event_time_ms
-from headrace.log_event import SYSLOG_SEVERITIES, LogEvent, error_flag, log_event, severity_name
+from headrace.log_event import SEVERITY_NAMES, SYSLOG_SEVERITIES, LogEvent, error_flag, log_event
 from headrace.log_formats.format import (
     EXAMPLES_KAFKA_MS,
     UNKNOWN_FORMAT,
@@ -123,7 +123,7 @@ class Syslog:
         return LogEvent(
             format="syslog",
             severity_number=number,
-            severity=severity_name(number),
+            severity=SEVERITY_NAMES[number],
             is_error=error_flag(number, None),
             timestamp=None if time == "-" else event_time_ms(time),
             service=present(application),
