@@ -28,6 +28,7 @@ from functools import partial
 
 import footprint
 import iceberg_tables
+import patterns_contest
 import phases
 from broker_contest import BrokerContest
 from contest import Contest, RunContest
@@ -123,6 +124,7 @@ def parts(*, quick: bool) -> dict[str, Part]:
         **{curve.name: partial(curve.measurements, commits) for curve in CURVES},
         "landing, where its time goes": partial(phases.measurements, repeats),
         "iceberg": iceberg_tables.measurements,
+        "patterns": partial(patterns_contest.measurements, repeats),
         "footprint": partial(footprint.measurements, repeats),
     }
 

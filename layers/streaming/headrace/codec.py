@@ -17,7 +17,7 @@ from headrace.json_spelling import JsonSpelling
 from headrace.log_event import LogEvent
 from headrace.log_formats.cloudwatch import Batch
 from headrace.logs import AUTO, Continuation, Lines
-from headrace.patterns import remembered_pattern_of
+from headrace.patterns import pattern_of
 from headrace.readers import RecordReader
 from headrace.records import Record
 from headrace.rescued import Rescued, Unusable, child
@@ -231,7 +231,7 @@ def _take_batch(found: Batch, record: Record, decoded: Decoded) -> None:
 def _fill_patterns(events: Sequence[LogEvent]) -> None:
     for event in events:
         if event.message is not None:
-            msgspec.structs.force_setattr(event, "pattern", remembered_pattern_of(event.message))
+            msgspec.structs.force_setattr(event, "pattern", pattern_of(event.message))
 
 
 def _set_service(event: LogEvent, record: Record) -> None:

@@ -16,7 +16,6 @@ only where a run of letters and digits starts, or at a digit, so that nothing is
 """
 
 import re
-from functools import lru_cache
 
 VARIABLE = "<*>"
 """Stands for a variable part, or for several with nothing but punctuation between them."""
@@ -24,10 +23,6 @@ MAX_LENGTH = 200
 """Characters of a pattern at most."""
 READ = 2_000
 """Characters of a message that make its pattern; what comes after them hardly ever tells messages apart."""
-REMEMBERED = 4_096
-"""Messages whose patterns are remembered …"""
-REMEMBERED_LENGTH = 500
-"""… and how long they may be: together they take 4 MB at most, or four times that beyond Latin-1."""
 
 _QUOTED = re.compile(r"""(?<![\w>])(["'])[^"'<>\s]*+\1(?![\w<])""")
 _MAIL = re.compile(r"(?<![\w.+>-])[\w.+-]++@[\w-]++(?:\.[\w-]++)++")
@@ -73,14 +68,6 @@ def pattern_of(message: str) -> str:
     while len(masked) > MAX_LENGTH:
         masked = _masked(masked[:MAX_LENGTH])  # a cut can make an end where there was none
     return masked
-
-
-def remembered_pattern_of(message: str) -> str:
-    """The same; of messages that come again and again it is looked up."""
-    return _remembered(message) if len(message) <= REMEMBERED_LENGTH else pattern_of(message)
-
-
-_remembered = lru_cache(REMEMBERED)(pattern_of)
 
 
 def _masked(message: str) -> str:
