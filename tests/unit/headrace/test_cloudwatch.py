@@ -19,6 +19,7 @@ from headrace.aggregates import Count
 from headrace.checkpoint import MemoryCheckpointStore
 from headrace.codec import LogCodec
 from headrace.errors import PoisonError
+from headrace.land_logs import LandLogs
 from headrace.log_formats import cloudwatch
 from headrace.logs import Lines
 from headrace.outbox import MemoryOutbox
@@ -172,3 +173,27 @@ def test_the_books_balance_over_records_with_several_events_one_or_none():
     rows = [row for key in outbox.keys("lake") for row in pq.read_table(io.BytesIO(outbox.read(key))).to_pylist()]
     assert Counter(row["reason"] for row in rows if "reason" in row) == {"damaged_gzip": 1, "from_the_future": 1}
     assert [row["events"] for row in rows if "events" in row] == [2 + 1 + 50]
+
+
+@pytest.mark.parametrize("max_buckets", [1, 2, 2000])
+def test_a_commit_is_never_cut_within_a_record(max_buckets):
+    """The first record has events of three hours, which is more than a commit shall take: it is one all the same."""
+    hours = [json.dumps({"message": "x", "time": NOON_MS - hour * 3_600_000}) for hour in range(3)]
+    values = [
+        archive(*hours),
+        archive(hours[0], hours[2]),
+        hours[1].encode(),
+        b"\tat x",
+        archive("", kind="CONTROL_MESSAGE"),
+    ]
+    log = [record(n, value, topic="logs", timestamp_ms=NOON_MS) for n, value in enumerate(values)]
+    checkpoints, outbox = MemoryCheckpointStore(), MemoryOutbox()
+    topology = Topology(CODEC, (LandLogs(),), "timestamp", max_buckets=max_buckets)
+    pipeline = Pipeline("landing", lambda _topic: topology, checkpoints, outbox)
+    assert pipeline.handle(lambda_event(log))["applied"] == len(values)
+    pipeline.tick(next(checkpoints.checkpoints("headrace")))
+    (checkpoint,) = checkpoints.checkpoints("headrace")
+    assert (checkpoint.imbalances(), checkpoint.next_offset) == ([], len(values))
+    rows = [row for key in outbox.keys("lake") for row in pq.read_table(io.BytesIO(outbox.read(key))).to_pylist()]
+    assert Counter(row["_offset"] for row in rows) == {0: 3, 1: 2, 2: 1}
+    assert [row["stack_trace"] for row in rows if row["_offset"] == 2] == ["\tat x"]
