@@ -6,29 +6,31 @@ from typing import Any, NamedTuple
 
 import msgspec
 from arro3.core import DataType
-<<<<<<< HEAD
 from chaos.oracle.lines import DOUBLE, SILENT
-from chaos.oracle.rules import Calendar, Column, Declared, Hopping, Lines, Rules, Sessions, Sliding, Top, Tumbling
-=======
-from chaos.oracle.rules import Calendar, Column, Declared, FirstTimes, Hopping, Rules, Sessions, Sliding, Top, Tumbling
->>>>>>> patterns
+from chaos.oracle.rules import (
+    Calendar,
+    Column,
+    Declared,
+    FirstTimes,
+    Hopping,
+    Lines,
+    Rules,
+    Sessions,
+    Sliding,
+    Top,
+    Tumbling,
+)
 from samples import HIT_AVSC
 
 from headrace import schema, windows
 from headrace.aggregates import Aggregate, Count, First, Last, Max, Mean, Min, Sum
-<<<<<<< HEAD
 from headrace.codec import Decoded, JsonCodec
+from headrace.first_seen import FirstSeen
 from headrace.fold import Folded
 from headrace.land_logs import LandLogs
 from headrace.log_event import LogEvent
-from headrace.operators import Land
-from headrace.records import Record
-=======
-from headrace.codec import JsonCodec
-from headrace.first_seen import FirstSeen
-from headrace.fold import Folded
 from headrace.operators import Land, Operator
->>>>>>> patterns
+from headrace.records import Record
 from headrace.topology import Topology
 from headrace.window_rows import Top as KeptKeys
 from headrace.windowed import Windowed
@@ -183,7 +185,6 @@ def topology(rules: Rules) -> Topology:
     )
 
 
-<<<<<<< HEAD
 def _landing(rules: Rules) -> Land | LandLogs:
     if rules.lines is None:
         return Land()
@@ -191,8 +192,6 @@ def _landing(rules: Rules) -> Land | LandLogs:
     return LandLogs(hold_ms=hold_ms, max_streams=streams, max_lines=lines, max_characters=characters)
 
 
-def _operator(declared: Declared) -> Windowed:
-=======
 def _operator(declared: Declared) -> Operator:
     if isinstance(declared.window, FirstTimes):
         return FirstSeen(
@@ -203,7 +202,6 @@ def _operator(declared: Declared) -> Operator:
             samples=declared.window.samples,
             complete=declared.complete,
         )
->>>>>>> patterns
     return Windowed(
         table=declared.table,
         window=_window(declared),
