@@ -134,7 +134,7 @@ def test_a_topic_of_ones_own_takes_the_place_of_the_stacks():
         for s in resources["AlertsRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
         if s["Sid"] == "Send"
     ]
-    assert send["Resource"] == arn
+    assert send["Resource"] == {"Fn::Sub": "arn:${AWS::Partition}:sns:eu-west-1:123456789012:mine.fifo"}
 
 
 def test_the_catalogs_database_is_named_after_the_environment_if_not_otherwise():
