@@ -1,5 +1,6 @@
 """`headrace logs`: what the logs function makes of a file, before anything is deployed."""
 
+import itertools
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ import click
 
 from headrace.event_time import event_time_ms
 from headrace.log_formats.format import Unparsable
+from headrace.logs import AUTO
 from headrace_cli.commands.examples import examples
 from headrace_cli.commands.progress import tracked
 from headrace_cli.commands.rendering import plain
@@ -44,7 +46,7 @@ def logs() -> None:
 @click.option(
     "--format",
     "declared",
-    default="auto",
+    default=AUTO,
     show_default=True,
     metavar="FORMAT",
     help="As the setting LogFormats has it: `auto`, a name, or a name with parameters after a colon.",
@@ -76,7 +78,8 @@ def try_(
 
     Runs the function's own code in memory, over the lines as one partition that ends: which formats they are in, the
     first rows, what cannot be read and why, the busiest minutes, the most frequent patterns, the alerts that would have
-    been raised, and how fast that went. Nothing is stored or sent. Blank lines are no records.
+    been raised, and how fast that went. Nothing is stored or sent. Blank lines are no records, and neither is a first
+    line that names a flow log's fields.
 
     With --json fields without a value are left out, and lines that cannot be read at all have `dead_letter`.
 
@@ -84,20 +87,24 @@ def try_(
     """
     # Here, because `--help` must not pay for them.
     from headrace_cli.commands import logs_text  # noqa: PLC0415
-    from headrace_cli.trial.trial import Trial, trial_settings  # noqa: PLC0415
+    from headrace_cli.trial.trial import Trial, named_format, trial_settings  # noqa: PLC0415
 
     kafka_ms = _kafka_ms(file, kafka_time)
     wanted = None if as_json or only_unparsed else rows
-    trial = Trial(trial_settings(declared), kafka_ms, key=None if key is None else key.encode(), events=wanted)
     with LineReader(file) as reader:
         lines = tracked(reader, f"Reading {plain(reader.name)}", reader.fraction)
+        first = next(lines, b"")
+        named = named_format(first) if declared == AUTO else None
+        settings = trial_settings(named or declared)
+        trial = Trial(settings, kafka_ms, key=None if key is None else key.encode(), events=wanted)
+        turns = trial.turns(lines, 2) if named else trial.turns(itertools.chain([first], lines))
         if as_json or only_unparsed:
             show = logs_text.json_lines if as_json else logs_text.unread_lines
-            for turn in trial.turns(lines):
+            for turn in turns:
                 _echo(show(_unread(turn) if only_unparsed else turn))
         else:
-            first = [event for turn in trial.turns(lines) for event in turn.events]
-            _echo(logs_text.summary(reader.name, trial.tally, first))
+            events = [event for turn in turns for event in turn.events]
+            _echo(logs_text.summary(reader.name, trial.tally, events, named))
     if as_json:
         _echo([logs_text.counts_json(trial.tally)])
     return FAILURE if _share_unread(trial) > max_unparsed else 0

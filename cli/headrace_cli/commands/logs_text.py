@@ -13,6 +13,8 @@ from headrace_cli.trial.trial import Turn
 
 TOP = 10
 """Minutes, patterns and alerts on the screen."""
+LEAST_FOR_A_RATE = 1_000
+"""Lines; the time of fewer is that of the first ones."""
 MESSAGE_CHARACTERS = 80
 EXAMPLE_CHARACTERS = 160
 _MINUTE = len("2024-03-13T10:15")
@@ -62,9 +64,18 @@ def counts_json(tally: Tally) -> str:
     )
 
 
-def summary(name: str, tally: Tally, first: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Everything for a person."""
+def summary(name: str, tally: Tally, first: Sequence[Mapping[str, Any]], named: str | None) -> Iterator[str]:
+    """Everything for a person.
+
+    Args:
+        name: of the file.
+        tally: what was found.
+        first: events.
+        named: the format, if the first line has named it.
+    """
     yield f"{plain(name)}: {tally.lines:,} lines, {tally.events:,} events{_between(tally)}"
+    if named is not None:
+        yield f"  as the first line says: {plain(named)}"
     yield f"  {_counted(tally.formats | _others(tally)) or 'nothing'}"
     yield from _section("First rows", [_row(event) for event in first])
     yield from _reasons("Unparsed", tally.unparsed)
@@ -79,8 +90,8 @@ def summary(name: str, tally: Tally, first: Sequence[Mapping[str, Any]]) -> Iter
     yield from _alerts(tally)
     yield ""
     yield f"Rows: {_counted(tally.tables) or 'none'}"
-    speed = ", ".join(f"{rate:,.0f} lines/s {name}" for name, rate in _rates(tally).items())
-    yield f"CPU: {speed}"
+    if tally.lines >= LEAST_FOR_A_RATE:
+        yield f"CPU: {', '.join(f'{rate:,.0f} lines/s {name}' for name, rate in _rates(tally).items())}"
 
 
 def _between(tally: Tally) -> str:

@@ -15,6 +15,7 @@ import msgspec
 from headrace.codec import Codec, Decoded
 from headrace.errors import PoisonError
 from headrace.lake import Rows
+from headrace.log_formats.vpc_flow import VpcFlow, header_fields
 from headrace.records import Record, TopicPartition
 from headrace.settings import MEMORY, Settings
 from headrace.topology import Logic, Topology
@@ -26,6 +27,8 @@ TOPIC = "logs"
 BATCH_LINES = 5_000
 BATCH_BYTES = 4 << 20
 """A batch has so many lines or bytes, whichever comes first: memory does not grow with the file."""
+
+MAX_HEADER_BYTES = 4096
 
 _FUNCTION = "LogsFunction"
 _timestamp = attrgetter("timestamp")
@@ -44,6 +47,12 @@ def trial_settings(declared: str) -> Settings:
         "HEADRACE_LANDING_CODECS": f"{TOPIC}=log",
     }
     return msgspec.structs.replace(function_settings(_FUNCTION, fixed), log_formats={TOPIC: declared})
+
+
+def named_format(first_line: bytes) -> str | None:
+    """The declared format, if the first line of a file names the fields of a flow log; then it is no record."""
+    fields = header_fields(first_line[:MAX_HEADER_BYTES].decode(errors="replace"))
+    return None if fields is None else f"{VpcFlow.name}:{fields}"
 
 
 class Turn(NamedTuple):
@@ -79,9 +88,14 @@ class Trial:
         landing = _landing_topology(settings)
         self._landing = _with_codec(landing, self._watched.again()).build(place, None)
 
-    def turns(self, lines: Iterable[bytes]) -> Iterator[Turn]:
-        """Take the lines in, a batch at a time; the last turn is the tick that closes everything."""
-        for records in self._batches(lines):
+    def turns(self, lines: Iterable[bytes], number: int = 1) -> Iterator[Turn]:
+        """Take the lines in, a batch at a time; the last turn is the tick that closes everything.
+
+        Args:
+            lines: of the file.
+            number: of the first one.
+        """
+        for records in self._batches(lines, number):
             rest: Sequence[Record] = records
             while rest:
                 taken = self._apply(rest)
@@ -118,10 +132,10 @@ class Trial:
     def _wants_more(self) -> bool:
         return self._wanted is None or self._wanted > 0
 
-    def _batches(self, lines: Iterable[bytes]) -> Iterator[list[Record]]:
+    def _batches(self, lines: Iterable[bytes], number: int) -> Iterator[list[Record]]:
         records: list[Record] = []
         size = 0
-        for offset, line in enumerate(lines):
+        for offset, line in enumerate(lines, number - 1):
             if not line.strip():
                 continue  # as `headrace produce` has it
             records.append(Record(TOPIC, 0, offset, self._kafka_ms, key=self._key, value=line))

@@ -85,8 +85,7 @@ def test_for_a_person_there_is_everything_and_nothing_moves_the_cursor(log, caps
     assert "line 3: " in said.split("Unparsed: 1")[1]
     assert "line 8: " in said.split("Dead letters: 1")[1]
     assert "2026-11-27T09:00" in said.split("Busiest minutes")[1]
-    assert "lines/s parsed" in said
-    assert "lines/s through to aggregates" in said
+    assert "CPU" not in said, "eight lines tell nothing"
     assert {char for char in said if not char.isprintable()} <= {"\n"}
 
 
@@ -170,6 +169,20 @@ def test_a_declared_format_reads_nothing_else(log, capsys):
     assert counts["formats"] == {"access": 1, "unparsed": 4}
 
 
+def test_the_first_line_of_a_flow_log_may_name_its_fields(tmp_path, capsys):
+    path = tmp_path / "flows.log"
+    path.write_text("version srcaddr dstaddr bytes start end\n5 192.0.2.7 10.0.0.2 17 1795773600 1795773660\n5 words\n")
+    assert try_(path, "--json") == 0
+    events, counts = objects(capsys)
+    assert [(event["line"], event["format"], event.get("bytes")) for event in events] == [
+        (2, "vpc_flow", 17),
+        (3, "unparsed", None),
+    ]
+    assert counts["lines"] == 2
+    assert try_(path) == 0
+    assert "as the first line says: vpc_flow:version srcaddr dstaddr bytes start end" in capsys.readouterr().out
+
+
 def test_an_empty_file_has_nothing(tmp_path, capsys):
     path = tmp_path / "empty.log"
     path.touch()
@@ -189,6 +202,10 @@ def test_the_minutes_and_statuses_of_a_public_log_are_those_of_an_independent_co
     minutes = Counter(line.split("[")[1][:17] for line in lines)  # 17/May/2015:10:05
     assert counts["tables"]["service_minutes"] == len(minutes)
     assert [row["events"] for row in counts["minutes"]] == [count for _, count in minutes.most_common(10)]
+    assert try_(path) == 0
+    said = capsys.readouterr().out
+    assert "lines/s parsed" in said
+    assert "lines/s through to aggregates" in said
 
 
 @pytest.mark.parametrize(
