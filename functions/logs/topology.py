@@ -6,10 +6,13 @@ from pathlib import Path
 from headrace import schema
 from headrace.aggregates import Count, Mean, Sum
 from headrace.codec import LogCodec
+from headrace.first_seen import FirstSeen
 from headrace.logs import AUTO
 from headrace.quantiles import Quantiles
+from headrace.sample_values import Samples
 from headrace.settings import Settings
 from headrace.topology import Topology
+from headrace.window_rows import Top
 from headrace.windowed import Windowed
 from headrace.windows import TumblingWindows
 from logs.alerting import SILENCE, TROUBLE
@@ -38,6 +41,18 @@ SERVICE_MINUTES = Windowed(
         "latency_ms": Quantiles("latency_ms", (0.5, 0.95, 0.99)),
     },
 )
+PATTERN_MINUTES = Windowed(
+    table="pattern_minutes",
+    window=MINUTE,
+    key=("service", "severity", "pattern"),
+    # Of every event: `format` is never empty. A whole message could be a mebibyte of state.
+    aggregates={"events": Count(), "samples": Samples("message", where="format", count=1)},
+    top=Top(50, by="events"),
+)
+# A key that is silent for a week is news again. One that has no message has no pattern, and is a key like others.
+NEW_PATTERNS = FirstSeen(
+    table="new_patterns", key=("service", "severity", "pattern"), forget_after_ms=7 * 86_400_000, samples=("message",)
+)
 
 
 def topologies(settings: Settings) -> Callable[[str], Topology]:
@@ -54,8 +69,8 @@ def topologies(settings: Settings) -> Callable[[str], Topology]:
 def topology(settings: Settings, log_format: str) -> Topology:
     """All of it over the parsed lines."""
     return Topology(
-        codec=LogCodec(schema.load(SCHEMA), log_format, patterns=False),  # no table has them
-        operators=(SEVERITY_MINUTES, SERVICE_MINUTES, TROUBLE, SILENCE),
+        codec=LogCodec(schema.load(SCHEMA), log_format),
+        operators=(SEVERITY_MINUTES, SERVICE_MINUTES, PATTERN_MINUTES, NEW_PATTERNS, TROUBLE, SILENCE),
         event_time="timestamp",
         out_of_orderness_ms=settings.out_of_orderness_ms,
         allowed_lateness_ms=settings.allowed_lateness_ms,

@@ -28,6 +28,13 @@ from headrace_cli.audit.records import FROM_THE_FUTURE, Dead, Produced, is_from_
 from headrace_cli.audit.times import NotRead
 from headrace_cli.audit.windows import Event, Window, added_up, in_time, tumbling
 
+PATTERN_KEY = ("service", "severity", "pattern")
+PATTERNS_A_MINUTE = 50
+"""The most frequent ones of a minute; of equally frequent ones the first by key."""
+SAMPLE_CHARACTERS = 500
+FORGET_MS = 7 * 86_400_000
+"""A pattern that was silent for so long is a new one again."""
+
 
 class _SortedOut(NamedTuple):
     reads: list[Read]
@@ -75,9 +82,12 @@ def _windows(events: list[Event], rules: Rules) -> tuple[dict[str, list[Row]], l
 
     severities = minutes("severity_minutes", "service", "severity", "status_class")
     services = minutes("service_minutes", "service")
+    patterns = minutes("pattern_minutes", *PATTERN_KEY)
     tables = {
         "severity_minutes": [_minute(window, "service", "severity", "status_class") for window in severities],
         "service_minutes": [_minute(window, "service") | _of_service(window.events) for window in services],
+        "pattern_minutes": [_minute(each, *PATTERN_KEY) | _sample(each.events) for each in _most_frequent(patterns)],
+        "new_patterns": list(_new_patterns(events)),
         "alerts": expect_alerts(events, services, rules.allowed_lateness_ms),
     }
     return tables, late
@@ -109,6 +119,33 @@ def _of_service(events: list[Event]) -> Row:
         "bytes": added_up(event.fields["bytes"] for event in events),
         "latency_ms": exact(event.fields["latency_ms"] for event in events),
     }
+
+
+def _most_frequent(windows: Iterable[Window]) -> Iterable[Window]:
+    by_start: dict[int, list[Window]] = {}
+    for window in windows:
+        by_start.setdefault(window.start_ms, []).append(window)
+    for of_minute in by_start.values():
+        order = sorted(of_minute, key=lambda w: (-len(w.events), [(part is not None, part or "") for part in w.key]))
+        yield from order[:PATTERNS_A_MINUTE]
+
+
+def _sample(events: list[Event]) -> Row:
+    messages = (event.fields["message"] for event in events if event.fields["message"] is not None)
+    return {"samples": tuple([message[:SAMPLE_CHARACTERS] for message in messages][:1])}
+
+
+def _new_patterns(events: Iterable[Event]) -> Iterable[Row]:
+    """A line's moment is its time, or the watermark before it if that is later; of 100,000 patterns none is forgotten."""
+    last_ms: dict[tuple[Any, ...], int] = {}
+    for event in events:
+        key = tuple(event.fields[name] for name in PATTERN_KEY)
+        now_ms = max(event.time_ms, event.watermark_ms)
+        known_ms = last_ms.get(key)
+        if known_ms is None or now_ms - known_ms >= FORGET_MS:
+            named = {name: event.fields[name] for name in (*PATTERN_KEY, "message")}
+            yield {"first_seen": event.time_ms, **named, **origin(event.record)}
+        last_ms[key] = now_ms if known_ms is None else max(known_ms, now_ms)
 
 
 def _events(reads: Iterable[Read]) -> Iterable[tuple[Produced, Line, int]]:

@@ -494,6 +494,29 @@ def read_of(offset, key, text=None):
     return Read(record, read_log(record) if text is None else text, NOON)
 
 
+def test_of_a_minute_the_fifty_most_frequent_patterns_are_kept():
+    lines = [b'{"timestamp":%d,"message":"m%02d"}' % (NOON, n) for n in range(60)] * 2 + [b'{"timestamp":%d}' % NOON]
+    records = [Produced("logs", 0, n, NOON, b"a", line) for n, line in enumerate(lines)]
+    patterns = [f"m{n:02}" for n in range(60)]
+    rows = [{"_offset": n, "pattern": pattern} for n, pattern in enumerate(patterns * 2)]
+    tables = expect_logs(records, "logs", Rules(), {"landing/logs": rows}).tables
+    assert [row["pattern"] for row in tables["logs/pattern_minutes"]] == patterns[:50]
+    assert {row["events"] for row in tables["logs/pattern_minutes"]} == {2}
+    assert tables["logs/pattern_minutes"][7]["samples"] == ("m07",)
+    assert [row["pattern"] for row in tables["logs/new_patterns"]] == [*patterns, None]
+
+
+def test_a_pattern_is_new_once_and_again_after_a_week():
+    week_ms = 7 * 86_400_000
+    times = [NOON, NOON + week_ms - 1, NOON + 2 * week_ms - 1, NOON]
+    records = [
+        Produced("logs", 0, n, NOON + 3 * week_ms, b"a", b'{"timestamp":%d,"message":"x"}' % time_ms)
+        for n, time_ms in enumerate(times)
+    ]
+    rows = expect_logs(records, "logs", Rules()).tables["logs/new_patterns"]
+    assert [(row["_offset"], row["first_seen"]) for row in rows] == [(0, NOON), (2, NOON + 2 * week_ms - 1)]
+
+
 def test_quantiles_are_the_values_that_so_many_do_not_exceed():
     assert exact([None]) is None
     assert exact([3, None, 1, 2]) == (("p50", 2), ("p95", 3), ("p99", 3))
@@ -643,6 +666,11 @@ CORRUPTIONS = {
     "a stack trace was lost": change("landing/logs", "stack_trace", None, index=1),
     "a line of a stack trace is a row, too": duplicate("landing/logs"),
     "a line has another reason to be unparsed": change("landing/logs", "unparsed", "invalid_time: x", index=2),
+    "a pattern was counted twice": duplicate("logs/pattern_minutes"),
+    "a pattern has another sample": change("logs/pattern_minutes", "samples", ["another"]),
+    "a pattern is not another's": change("logs/pattern_minutes", "pattern", "another"),
+    "a pattern was new twice": duplicate("logs/new_patterns"),
+    "a new pattern is another record's": change("logs/new_patterns", "_offset", 3),
     "an alert is missing": lose("logs/alerts"),
     "an alert was raised twice": duplicate("logs/alerts"),
     "an alert has another sample": change("logs/alerts", "samples", ["a", "b", "c"]),
