@@ -136,7 +136,7 @@ def _sample(events: list[Event]) -> Row:
 
 
 def _new_patterns(events: Iterable[Event]) -> Iterable[Row]:
-    """A line's moment is its time, or the watermark before it if that is later; of 100,000 patterns none is forgotten."""
+    """A line's moment is its time, or the watermark before it if that is later; 100,000 patterns are remembered."""
     last_ms: dict[tuple[Any, ...], int] = {}
     for event in events:
         key = tuple(event.fields[name] for name in PATTERN_KEY)
