@@ -1,10 +1,12 @@
 """What is computed from the logs. Change a window or a column here; then deploy with a new generation."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from headrace import schema
 from headrace.aggregates import Count, Mean, Sum
 from headrace.codec import LogCodec
+from headrace.logs import AUTO
 from headrace.quantiles import Quantiles
 from headrace.settings import Settings
 from headrace.topology import Topology
@@ -38,10 +40,21 @@ SERVICE_MINUTES = Windowed(
 )
 
 
-def topology(settings: Settings) -> Topology:
+def topologies(settings: Settings) -> Callable[[str], Topology]:
+    """The topology of each topic: they differ in the lines' format.
+
+    Raises:
+        ConfigurationError: a topic's format is unknown, or its parameters are wrong.
+    """
+    declared = {topic: topology(settings, log_format) for topic, log_format in settings.log_formats.items()}
+    detecting = topology(settings, AUTO)
+    return lambda topic: declared.get(topic, detecting)
+
+
+def topology(settings: Settings, log_format: str) -> Topology:
     """All of it over the parsed lines."""
     return Topology(
-        codec=LogCodec(schema.load(SCHEMA)),
+        codec=LogCodec(schema.load(SCHEMA), log_format, patterns=False),  # no table has them
         operators=(SEVERITY_MINUTES, SERVICE_MINUTES, TROUBLE, SILENCE),
         event_time="timestamp",
         out_of_orderness_ms=settings.out_of_orderness_ms,

@@ -22,7 +22,9 @@ DISORDER_MS = 20_000
 USERS, PAGES, HOSTS = 20_000, 500, 200
 SERVICES = [f"service-{number:02}" for number in range(20)]
 EVENT_TYPES = ["view"] * 12 + ["click"] * 5 + ["add_to_cart"] * 2 + ["purchase"]
+WEB_SERVERS = [f"web-{number:02}".encode() for number in range(20)]
 LEVELS = ["INFO"] * 16 + ["WARN"] * 3 + ["ERROR"]
+SYSLOG_SEVERITIES = [6] * 16 + [4] * 3 + [3]
 STATUSES = [200] * 16 + [304, 404, 404, 500]
 NOON_MS = 1_710_331_200_000
 """2024-03-13T12:00:00Z."""
@@ -69,6 +71,16 @@ def json_lines(number: int, partitions: int) -> str:
 def combined_lines(number: int, partitions: int) -> str:
     """The JSON text of a batch of lines in the combined access log format."""
     return event("logs", number, partitions, _combined_line)
+
+
+def syslog_lines(number: int, partitions: int) -> str:
+    """The JSON text of a batch of RFC 5424 lines with structured data."""
+    return event("logs", number, partitions, _syslog_line)
+
+
+def java_lines(number: int, partitions: int) -> str:
+    """The JSON text of a batch of lines as log4j writes them: time, thread, level, logger, message."""
+    return event("logs", number, partitions, _java_line)
 
 
 def event(
@@ -131,7 +143,30 @@ def _combined_line(chance: random.Random, _index: int, time_ms: int) -> Payload:
         f'{chance.randrange(100_000)} "https://www.example.com/" '
         '"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/122.0.0.0"'
     )
-    return host.encode(), line.encode()
+    return chance.choice(WEB_SERVERS), line.encode()
+
+
+def _syslog_line(chance: random.Random, _index: int, time_ms: int) -> Payload:
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    service, host = chance.choice(SERVICES), f"web-{chance.randrange(HOSTS)}.example.com"
+    order = chance.getrandbits(128)
+    line = (
+        f"<{16 * 8 + chance.choice(SYSLOG_SEVERITIES)}>1 {moment.isoformat(timespec='milliseconds')} {host} {service} "
+        f'{chance.randrange(100_000)} ID{chance.randrange(50)} [order@32473 id="{order:032x}" region="eu-central-1"] '
+        f"order {order:032x} was looked up in the catalogue"
+    )
+    return service.encode(), line.encode()
+
+
+def _java_line(chance: random.Random, _index: int, time_ms: int) -> Payload:
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    service = chance.choice(SERVICES)
+    line = (
+        f"{moment:%Y-%m-%d %H:%M:%S},{time_ms % 1000:03} [http-nio-8080-exec-{chance.randrange(20)}] "
+        f"{chance.choice(LEVELS)} com.example.shop.{service.replace('-', '')}.Catalogue - "
+        f"order {chance.getrandbits(128):032x} was looked up in the catalogue"
+    )
+    return service.encode(), line.encode()
 
 
 def _json_line(chance: random.Random, _index: int, time_ms: int) -> Payload:

@@ -201,6 +201,23 @@ def test_every_function_gets_the_gaps():
     assert [f["Environment"]["Variables"]["HEADRACE_GAPS"] for f in functions] == ["clicks=forbid"] * 5
 
 
+LOG_FORMATS_TAKEN = ["", "logs=json", 'logs=access:%h "%r" %>s;web=auto']
+LOG_FORMATS_REFUSED = ["logs", "logs=", "logs=JSON", "a/b=json", "logs=access:"]
+
+
+@pytest.mark.parametrize("formats", LOG_FORMATS_TAKEN + LOG_FORMATS_REFUSED)
+def test_log_formats_are_what_the_functions_take(formats):
+    allowed = TEMPLATE["Parameters"]["LogFormats"]["AllowedPattern"]
+    assert bool(re.fullmatch(allowed, formats)) is (formats in LOG_FORMATS_TAKEN)
+    if formats in LOG_FORMATS_TAKEN:
+        assert Settings.from_environment({"HEADRACE_LOG_FORMATS": formats}) is not None
+
+
+def test_every_function_gets_the_log_formats():
+    functions = of_type(deployed(LogFormats="logs=json"), "AWS::Lambda::Function").values()
+    assert [f["Environment"]["Variables"]["HEADRACE_LOG_FORMATS"] for f in functions] == ["logs=json"] * 5
+
+
 def test_with_every_option_there_is_no_finding():
     alerts = {"Alerts": "true", "AlertTopicArn": "arn:aws:sns:us-east-1:123456789012:mine"}
     options = {"KmsKeyArn": KEY, "Tracing": "Active", "PollerMode": "provisioned", "PollerGroupName": "pollers"}

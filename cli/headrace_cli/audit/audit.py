@@ -221,10 +221,15 @@ def _expected_books(pipeline: str, partition: Partition, records: list[Produced]
 
 def _comparable(row: Row) -> Row:
     """The row without what is said in free words, and with values that can be counted."""
-    left_out = {"detail", "reason", "summary"}
+    left_out = {"detail", "reason", "summary", "pattern", "latency_ms__sketch"}
     plain = {name: value for name, value in row.items() if name not in left_out}
     if "reason" in row:
         plain["cause"] = CAUSE_OF_REASON.get(row["reason"], row["reason"])
+    if isinstance(row.get("unparsed"), str):
+        reason = row["unparsed"].partition(":")[0]
+        plain["unparsed"] = CAUSE_OF_REASON.get(reason, reason)
+    if isinstance(row.get("latency_ms"), dict):
+        plain["latency_ms"] = tuple(sorted(row["latency_ms"].items()))
     if "_headers" in plain:
         plain["_headers"] = tuple((header["key"], header["value"]) for header in plain["_headers"])
     if "samples" in plain:

@@ -7,7 +7,7 @@ from headrace_cli.audit.alerts import expect_alerts
 from headrace_cli.audit.clicks import read_click
 from headrace_cli.audit.logs import read_log
 from headrace_cli.audit.records import FROM_THE_FUTURE, Dead, Produced, is_from_the_future
-from headrace_cli.audit.windows import Late, Window, added_up, first, in_time, last, sessions, tumbling
+from headrace_cli.audit.windows import Late, Window, added_up, first, in_time, last, quantiles, sessions, tumbling
 
 Row = dict[str, Any]
 """Column name to value. Times are epoch milliseconds."""
@@ -66,7 +66,7 @@ def expect_logs(records: Iterable[Produced], topic: str, rules: Rules) -> Expect
     events = in_time(readable, rules.out_of_orderness_ms)
     severities, late_severities = tumbling(
         events,
-        lambda line: (line["service"], line["severity"]),
+        lambda line: (line["service"], line["severity"], line["status_class"]),
         size_ms=MINUTE_MS,
         lateness_ms=rules.allowed_lateness_ms,
     )
@@ -159,19 +159,22 @@ def _session(window: Window) -> Row:
 
 
 def _severity_minute(window: Window) -> Row:
-    service, severity = window.key
+    service, severity, status_class = window.key
     return {
         "window_start": window.start_ms,
         "window_end": window.end_ms,
         "service": service,
         "severity": severity,
+        "status_class": status_class,
         "events": len(window.events),
         **_partition_of(window),
     }
 
 
 def _service_minute(window: Window) -> Row:
-    errors = len([event for event in window.events if event.fields["is_error"]])
+    lines = [event.fields for event in window.events]
+    errors = sum(line["is_error"] for line in lines)
+    sizes = [line["bytes"] for line in lines if line["bytes"] is not None]
     return {
         "window_start": window.start_ms,
         "window_end": window.end_ms,
@@ -182,6 +185,9 @@ def _service_minute(window: Window) -> Row:
         # Of a partial row, what its mean is merged from.
         "error_ratio__sum": errors,
         "error_ratio__count": len(window.events),
+        "unparsed": sum(line["is_unparsed"] for line in lines),
+        "bytes": sum(sizes) if sizes else None,
+        "latency_ms": quantiles([line["latency_ms"] for line in lines if line["latency_ms"] is not None]),
         **_partition_of(window),
     }
 

@@ -4,7 +4,8 @@ All times are epoch milliseconds. The watermark of a record is that of the recor
 when the watermark reaches its end plus the allowed lateness, and the stream's end closes what is left.
 """
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from headrace_cli.audit.records import Produced
@@ -119,3 +120,24 @@ def added_up(values: Iterable[float | None]) -> float | None:
         if value is not None:
             total = value if total is None else total + value
     return total
+
+
+def quantiles(values: Sequence[float]) -> tuple[tuple[str, float], ...] | None:
+    """The value that half of all do not exceed, that 95 % do not, and that 99 % do not; None without values.
+
+    The smallest and the largest are exact, others the middle of the part that they are in: 64 equal ones lie between
+    two powers of two. (There would be fewer if values were in more than 4,096 parts, which the demo's are not.)
+    """
+    if not values:
+        return None
+    ordered = sorted(values)
+    return tuple((f"p{percent}", _at_rank(ordered, -(-percent * len(ordered) // 100))) for percent in (50, 95, 99))
+
+
+def _at_rank(ordered: Sequence[float], rank: int) -> float:
+    value = float(ordered[rank - 1])
+    if rank in {1, len(ordered)} or value == 0:
+        return value
+    width = math.ldexp(1, math.frexp(value)[1] - 1) / 64
+    middle = math.copysign((abs(value) // width + 0.5) * width, value)
+    return min(max(middle, float(ordered[0])), float(ordered[-1]))

@@ -59,6 +59,7 @@ MONTHS = {
 _HOURS_MS = {f"{n:02}": n * 3_600_000 for n in range(24)}
 _MINUTES_MS = {f"{n:02}": n * 60_000 for n in range(60)}
 _SECONDS_MS = {f"{n:02}": n * 1_000 for n in range(60)}
+_FRACTIONS_MS = {f"{n:03}": n for n in range(1_000)}
 _DAY_MS = 86_400_000
 _EPOCH_DAY = dt.date(1970, 1, 1).toordinal()
 _EARLIEST_MS = (dt.date.min.toordinal() - _EPOCH_DAY) * _DAY_MS
@@ -76,11 +77,10 @@ def event_time_ms(value: Any) -> int:
             not between 1 and 9999.
     """
     if type(value) is str:
-        fraction = value[20:23]
-        if value[13:20:6] == ":." and fraction.isdigit() and fraction.isascii():
+        if value[13:20:6] == ":." and (fraction_ms := _FRACTIONS_MS.get(value[20:23])) is not None:
             second_ms = _remembered_ms(value[:19] + value[23:])
             if second_ms is not None:
-                return second_ms + int(fraction)
+                return second_ms + fraction_ms
         time_ms = _remembered_ms(value)
     else:
         time_ms = _believed_ms(value)

@@ -12,8 +12,11 @@ import msgspec
 TRACE, DEBUG, INFO, WARN, ERROR, FATAL = 1, 5, 9, 13, 17, 21
 """The first number of each range."""
 UNSPECIFIED = 0
-_NAMES = ("UNSPECIFIED", *(name for name in ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL") for _ in range(4)))
-"""By number."""
+SEVERITY_NAMES = (
+    "UNSPECIFIED",
+    *(name for name in ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL") for _ in range(4)),
+)
+"""The name of each number's range."""
 SYSLOG_SEVERITIES = (FATAL, ERROR + 2, ERROR + 1, ERROR, WARN, INFO + 1, INFO, DEBUG)
 """By syslog's severity, 0 (emergency) to 7 (debug): appendix B of OpenTelemetry's data model."""
 _FIRST_ERROR_STATUS = 500
@@ -89,7 +92,7 @@ def log_event(
     return LogEvent(
         format=format_name,
         severity_number=severity_number,
-        severity=severity_name(severity_number),
+        severity=SEVERITY_NAMES[severity_number],
         status=status,
         status_class=status_class(status),
         is_error=error_flag(severity_number, status),
@@ -103,11 +106,6 @@ def with_lines(event: LogEvent, lines: str) -> LogEvent:
         return event
     stack_trace = lines if event.stack_trace is None else f"{event.stack_trace}\n{lines}"
     return msgspec.structs.replace(event, stack_trace=stack_trace)
-
-
-def severity_name(number: int) -> str:
-    """The name of a number's range."""
-    return _NAMES[number]
 
 
 def status_class(status: int | None) -> str | None:

@@ -27,12 +27,21 @@ _WORDS = {
 _NUMBERS = {spelled: number for number, words in _WORDS.items() for word in words for spelled in (word, word.lower())}
 # bunyan and pino: 10 is trace … 60 is fatal; a level in between counts as the one below it.
 _BY_TENS = dict(enumerate((TRACE, DEBUG, INFO, WARN, ERROR, FATAL), start=1))
-_DIGITS = re.compile(r"[0-9]{1,19}")
+_MOST_DIGITS = 19
 _DECIMAL = re.compile(r"-?[0-9]{1,19}(?:\.[0-9]{1,19})?")
 # As Go's time.Duration prints itself; also with a space before the unit.
 _DURATION_PART = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?(ns|us|µs|μs|ms|s|m|h)")
 _DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})++")
-_UNITS_MS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4, "h": 3.6e6}
+_UNITS_NS = {
+    "ns": 1,
+    "us": 10**3,
+    "µs": 10**3,
+    "μs": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
 _PYTHON_LEVELS = {1: DEBUG, 2: INFO, 3: WARN, 4: ERROR, 5: FATAL}
 _LAST_SEVERITY = 24
 MAX_STATUS = 999
@@ -67,7 +76,9 @@ def size_bytes(value: Any) -> int | None:
 
 def _whole(value: Any, most: int) -> int | None:
     number = value
-    if (type(value) is str and _DIGITS.fullmatch(value)) or (type(value) is float and value.is_integer()):
+    if type(value) is str:
+        number = int(value) if len(value) <= _MOST_DIGITS and value.isascii() and value.isdecimal() else None
+    elif type(value) is float and value.is_integer():
         number = int(value)
     # `type … is int`, because True is an int to isinstance.
     return number if type(number) is int and 0 <= number <= most else None
@@ -104,7 +115,7 @@ def _duration(value: Any) -> float | None:
     """A text with units, as Go writes it (`1.5ms`, `2m3.5s`), in milliseconds; a number without one is none."""
     if type(value) is not str or not _DURATION.fullmatch(value):
         return None
-    return sum(float(number) * _UNITS_MS[unit] for number, unit in _DURATION_PART.findall(value))
+    return sum(float(number) * _UNITS_NS[unit] for number, unit in _DURATION_PART.findall(value)) / 1_000_000
 
 
 def _otel_number(value: Any) -> int | None:
@@ -170,7 +181,7 @@ In the table are the names of ECS, OpenTelemetry, bunyan and pino, Powertools, s
 layouts, GELF, Serilog, Go's loggers, and nginx's variables. The name of a logger is no service, but an attribute: a
 service has hundreds of them.
 """
-_RANKS = {name: rank for rank, name in enumerate(NAMES)}
+_RANKED = {name: (rank, name, *entry) for rank, (name, entry) in enumerate(NAMES.items())}
 
 
 def take_fields(members: dict[str, Any]) -> dict[str, Any]:
@@ -182,8 +193,7 @@ def take_fields(members: dict[str, Any]) -> dict[str, Any]:
         Unparsable: `invalid_time`.
     """
     fields: dict[str, Any] = {}
-    for name in sorted(members.keys() & NAMES.keys(), key=_RANKS.__getitem__):
-        field, converter = NAMES[name]
+    for _, name, field, converter in sorted([_RANKED[name] for name in members if name in _RANKED]):
         value = members[name]
         if value is None:
             del members[name]

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from headrace.errors import ConfigurationError, PoisonError
 from headrace.log_event import LogEvent
-from headrace.log_formats import cloudwatch
+from headrace.log_formats import access, cloudwatch, json_lines
 from headrace.log_formats.access import AccessLog
 from headrace.log_formats.error_log import ErrorLog
 from headrace.log_formats.format import UNKNOWN_FORMAT, Format, Unparsable, shown
@@ -79,14 +79,39 @@ def declared_format(declared: str) -> Format:
 
 def _detected() -> list[tuple[Format, ...]]:
     """By a line's first byte: the formats it may be in, the strictest first."""
-    access, error_log, logfmt, syslog, java_text = AccessLog(), ErrorLog(), Logfmt(), Syslog(), JavaText()
-    by_byte: list[tuple[Format, ...]] = [(access, syslog, java_text, logfmt) for _ in range(256)]
+    access_log, error_log, logfmt, syslog, java_text = AccessLog(), ErrorLog(), Logfmt(), Syslog(), JavaText()
+    by_byte: list[tuple[Format, ...]] = [(access_log, syslog, java_text, logfmt) for _ in range(256)]
     by_byte[ord("{")] = (JsonLines(),)
     by_byte[ord("[")] = (java_text, error_log)
     by_byte[ord("<")] = (syslog,)
     for digit in b"0123456789":
-        by_byte[digit] = (access, java_text, syslog, error_log, VpcFlow(), logfmt)
+        by_byte[digit] = (access_log, java_text, syslog, error_log, VpcFlow(), logfmt)
     return by_byte
+
+
+_Usual = Callable[[bytes], LogEvent | None]
+_BRACE = ord("{")
+
+
+def _usually_detected() -> list[_Usual]:
+    """By a line's first byte: the two formats that most lines have."""
+    usual: list[_Usual] = [_never] * 256
+    usual[_BRACE] = json_lines.usual_event
+    for digit in b"0123456789":
+        usual[digit] = access.usual_event
+    return usual
+
+
+def _never(_line: bytes) -> LogEvent | None:
+    return None
+
+
+_USUAL_OF: Mapping[str, list[_Usual]] = {
+    AUTO: _usually_detected(),
+    JsonLines.name: [json_lines.usual_event] * 256,
+    AccessLog.name: [access.usual_event] * 256,
+}
+"""By declared format."""
 
 
 class Lines:
@@ -100,6 +125,9 @@ class Lines:
         """
         self._is_declared = declared != AUTO
         self._formats = [(declared_format(declared),)] * 256 if self._is_declared else _detected()
+        # A date, in all likelihood: a tenth of the time is saved by asking first who begins with one.
+        self._dated = sorted(self._formats[_DIGITS[0]], key=lambda each: each.name not in _BEGIN_WITH_A_DATE)
+        self._usual = _USUAL_OF.get(declared, [_never] * 256)
 
     def read(self, value: bytes, kafka_ms: int) -> LogEvent | Continuation | cloudwatch.Batch:
         """What a record's value tells: one event; part of the one before; or, of an envelope, any number of them.
@@ -111,8 +139,15 @@ class Lines:
         Raises:
             PoisonError: `empty`, `too_long` (more than 1 MiB), `not_utf8`; of an envelope, see `cloudwatch.batch`.
         """
-        # JSON of an envelope begins like this; to look at every line more closely would cost a tenth of its time.
-        if (value[:2] == _GZIP or b'"messageType"' in value[:32]) and cloudwatch.is_message(value):
+        # First without a closer look: white space, control sequences and envelopes make these None.
+        if 0 < len(value) <= MAX_LINE_BYTES:
+            try:
+                event = self._usual[value[0]](value)
+            except Unparsable as problem:
+                return _unparsed(value.strip(), [problem])
+            if event is not None:
+                return event
+        if cloudwatch.is_message(value):
             return cloudwatch.batch(value, self._read_line)
         return self._read_line(value, kafka_ms)
 
@@ -128,7 +163,8 @@ class Lines:
         if not self._is_declared and first != _BRACE and _continues(value):
             return Continuation(_text(value.rstrip()))
         problems: list[Unparsable] = []
-        for candidate in self._formats[first]:
+        dated = line[4:5] == b"-" and first in _DIGITS
+        for candidate in self._dated if dated else self._formats[first]:
             try:
                 return candidate.parse(line, kafka_ms)
             except Unparsable as error:
@@ -138,8 +174,8 @@ class Lines:
         return _unparsed(line, problems)
 
 
-_GZIP = b"\x1f\x8b"
-_BRACE = ord("{")
+_DIGITS = b"0123456789"
+_BEGIN_WITH_A_DATE = (JavaText.name, Syslog.name)
 _BEGIN_EVENTS = frozenset(b'{<["0123456789')
 """First bytes of lines that continue nothing: most lines need no second look."""
 

@@ -25,6 +25,8 @@ CODEC_OF_TOPIC = re.compile(rf"([A-Za-z0-9._-]{{1,249}})=(raw|log|json:{_AVSC}|a
 GAPS_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=(allow|forbid)")
 BUCKET_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=(hour|day)")
 EVENT_TIME_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=([A-Za-z_][A-Za-z0-9_]{0,254})")
+LOG_FORMAT_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=([a-z_]{1,32}(?::.+)?)")
+_BETWEEN_LOG_FORMATS = re.compile(r";(?=\s*[A-Za-z0-9._-]{1,249}=[a-z_]{1,32}(?:[:;]|\s*$))")
 HOST_AND_PORT = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}"
 
 GapPolicy = Literal["allow", "forbid"]
@@ -69,6 +71,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     landing_event_times: Mapping[str, str] = msgspec.field(default_factory=dict)
     """HEADRACE_LANDING_EVENT_TIMES: topic to the timestamp field that says when its events happened, or to
     `_timestamp_ms` for Kafka's; of other topics it is the first timestamp field. Kafka's stands in for null."""
+    log_formats: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """HEADRACE_LOG_FORMATS: topic to the format of its log lines, `NAME` or `NAME:PARAMETERS` (`access:%h %l …`), as
+    `headrace.logs.declared_format` takes them; those of other topics are detected line by line."""
     idle_timeout_ms: int = 300_000
     """HEADRACE_IDLE_TIMEOUT_MS: the silence after which the sweeper closes a partition's windows."""
     drain: Literal["true", "false"] = "false"
@@ -166,6 +171,15 @@ def _by_topic(pattern: re.Pattern[str]) -> Callable[[str], Mapping[str, str]]:
     return parse
 
 
+def _log_formats(text: str) -> Mapping[str, str]:
+    """Between semicolons; one that no topic and format name follow is part of a format string."""
+    matches = [LOG_FORMAT_OF_TOPIC.fullmatch(part.strip()) for part in _BETWEEN_LOG_FORMATS.split(text)]
+    formats = {match[1]: match[2] for match in matches if match}
+    if len(formats) != len(matches):
+        raise ValueError(text)
+    return formats
+
+
 def _for_all_or_by_topic(for_all: set[str], pattern: re.Pattern[str]) -> Callable[[str], str | Mapping[str, str]]:
     by_topic = _by_topic(pattern)
     return lambda text: text if text in for_all else by_topic(text)
@@ -202,6 +216,10 @@ _FIELDS: Mapping[str, tuple[Callable[[str], object], str]] = {
         "hour, day or TOPIC=day,TOPIC=hour,… with each topic once",
     ),
     "landing_event_times": (_by_topic(EVENT_TIME_OF_TOPIC), "TOPIC=FIELD,… with each topic once"),
+    "log_formats": (
+        _log_formats,
+        "TOPIC=FORMAT;TOPIC=FORMAT… with each topic once and formats like json or access:%h %l %u %t",
+    ),
     "idle_timeout_ms": _duration_ms(1),
     "drain": (_matching("true|false"), "true or false"),
     "bootstrap_servers": (_matching(rf"{HOST_AND_PORT}(,{HOST_AND_PORT})*"), "HOST:PORT[,HOST:PORT…]"),

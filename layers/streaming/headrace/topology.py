@@ -18,6 +18,7 @@ from headrace import buckets, lake, watermark
 from headrace.codec import Codec
 from headrace.errors import CheckpointCorrupt, ConfigurationError
 from headrace.event_clock import EventClock
+from headrace.land_logs import LandLogs
 from headrace.operators import Batch, Land, Operator, Restored, Running, Texts
 from headrace.own_tables import dead_letter_rows, late_rows
 from headrace.records import Record, TopicPartition
@@ -275,7 +276,7 @@ def _described(configuration: Any) -> Any:
 
 def _bucket_hours(operators: Sequence[Operator]) -> int:
     """How much event time the smallest bucket is of all tables."""
-    return min(lake.HOURS[operator.bucket] if isinstance(operator, Land) else 1 for operator in operators)
+    return min(lake.HOURS[operator.bucket] if isinstance(operator, Land | LandLogs) else 1 for operator in operators)
 
 
 _Parts = list[Part | None]

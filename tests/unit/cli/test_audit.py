@@ -166,6 +166,16 @@ def test_an_event_whose_own_session_would_be_closed_still_joins_an_open_one():
     assert sessions(records, out_of_orderness_ms=0) == [(8, 25, 2), (21, 31, 1)]
 
 
+def test_log_minutes_tell_sizes_latencies_and_lines_that_nothing_reads():
+    lines = [b'{"service":"web","bytes":%d,"latency_ms":%d}' % (n, n) for n in range(1, 101)]
+    records = [raw(line, "logs", n) for n, line in enumerate([*lines, b'{"service":"web"}', b"{"])]
+    web, ann = expect_logs(records, "logs", Rules()).tables["logs/service_minutes"]
+    assert (web["events"], web["unparsed"], web["bytes"]) == (101, 0, 5050)
+    # 50 is between 49.75 and 50.25, as 64 parts of [32, 64) have it, 95 between 95 and 96 of [64, 128).
+    assert web["latency_ms"] == (("p50", 50.25), ("p95", 95.5), ("p99", 99.5))
+    assert (ann["events"], ann["unparsed"], ann["bytes"], ann["latency_ms"]) == (1, 1, None, None)
+
+
 def test_log_minutes_count_errors():
     lines = [b'{"timestamp":%d,"level":"%s","service":"web"}' % (NOON, level) for level in (b"INFO", b"ERROR", b"warn")]
     tables = expect_logs([raw(line, "logs", n) for n, line in enumerate(lines)], "logs", Rules()).tables
@@ -263,7 +273,7 @@ LOG_CODEC = LogCodec(schema.load(SCHEMAS / "log_event.avsc"))
 
 def comparable(row):
     """The columns as text, so that 1, 1.0 and True differ; JSON columns whatever the order of their members."""
-    texts = {name: repr(value) for name, value in row.items()}
+    texts = {name: repr(value) for name, value in row.items() if name != "pattern"}
     for name in ("_rescued", "attributes"):
         if row.get(name) is not None:
             texts[name] = json.dumps(json.loads(row[name]), sort_keys=True)
@@ -276,7 +286,10 @@ def of_library(codec, record):
     if decoded.poison:
         return CAUSE_OF_REASON[decoded.poison[0][1].reason]
     names = [field.name for field in codec.schema.fields] + (["_rescued"] if codec.rescues else [])
-    return comparable({name: getattr(decoded.values[0], name) for name in names})
+    row = {name: getattr(decoded.values[0], name) for name in names}
+    if row.get("unparsed"):
+        row["unparsed"] = CAUSE_OF_REASON[row["unparsed"].partition(":")[0]]
+    return comparable(row)
 
 
 def of_audit(read, record):
@@ -325,6 +338,18 @@ LOGS = [
     '{"timestamp":99999999999999999999999}',
     '{"user":17,"host":1.5,"path":["x"]}',
     '{"x":' + "[" * 64 + "]" * 64 + "}",
+    '{"http":{"version":"2","response":{"status_code":503,"bytes":7}},"event":{"duration":1500000}}',
+    '{"http":{"response":{"status_code":503}},"http.response.status_code":200}',
+    '{"instant":{"epochSecond":1700000040,"nanoOfSecond":7999999},"thrown":{"extendedStackTrace":"t"}}',
+    '{"instant":{"epochSecond":"soon"}}',
+    '{"instant":{"epochSecond":1,"more":2}}',
+    '{"level":3,"short_message":"m","name":"shop","hostname":"box","pid":1}',
+    '{"severityNumber":10,"severityText":"Information","body":{"stringValue":"b"},"traceId":"t","spanId":"s"}',
+    '{"severityNumber":0,"levelno":40}',
+    '{"took":"1h2m3.5s","request_time":"0.29","responseTime":12}',
+    '{"event":"m","exception":"e","xray_trace_id":"x","latency":"300µs"}',
+    '{"@t":"2023-11-14T22:14:00.1234567Z","@l":"Fatal","log":"x","duration":12}',
+    '{"level":"crit","loggerName":"a.b"}',
     ACCESS,
     ACCESS + ' "https://shop.example/" "Mozilla/5.0 (X11; \\"Linux\\")"',
     ACCESS + ' "-" "-" "1.23"',
@@ -336,6 +361,9 @@ LOGS = [
     ACCESS.replace("GET /a?b=c HTTP/1.1", "\\x16\\x03"),
     ACCESS.replace("GET /a?b=c HTTP/1.1", "GET /with space HTTP/1.1"),
     ACCESS.replace("GET /a?b=c HTTP/1.1", "-"),
+    ACCESS.replace("17", "9" * 19, 1),
+    ACCESS.replace("17", "9" * 30, 1),
+    ACCESS.replace("192.0.2.1", "a\tb"),
     ACCESS.replace("200", "599"),
     ACCESS.replace("200", "600"),
     ACCESS + "\n" + ACCESS,
@@ -379,7 +407,7 @@ def correct():
         click(4, NOON + 1_000, page="/late"),
         click(5, NOON + 60 * MINUTE, user="bob"),
     ]
-    lines = [b'{"timestamp":%d,"level":"ERROR","service":"web","n":1}' % NOON, b"neither"]
+    lines = [b'{"timestamp":%d,"level":"ERROR","service":"web","n":1}' % NOON, b"neither\xff"]
     logs = [Produced("logs", 1, n, NOON, None, line) for n, line in enumerate(lines)]
     produced = {("clicks", 0): clicks, ("logs", 1): logs}
     tables, books = {}, []

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from headrace.errors import PoisonError
-from headrace.logs import parse
+from headrace.logs import Lines
 from headrace_cli.generator.bad_records import BAD_CLICKS, BAD_LOGS, LARGE_BYTES, ODD_CLICKS, ODD_LOGS
 from headrace_cli.generator.streams import (
     LATE_MS,
@@ -130,7 +130,7 @@ def test_pages_are_skewed_and_optional_and_unknown_fields_come_and_go(click_reco
 
 
 def test_good_log_lines_parse_and_the_outage_shows_in_one_service_only(log_records):
-    events = [parse(record.value) for record in good(log_records)]
+    events = [Lines().read(record.value, record.time_ms) for record in good(log_records)]
     assert [event.timestamp for event in events] == [record.time_ms for record in good(log_records)]
     assert 0.01 < sum(event.format == "combined" for event in events) / len(events) < 0.03
     begin_ms, end_ms = (START_MS + int(part * SPAN_MS) for part in OUTAGE)
@@ -149,10 +149,20 @@ def test_good_log_lines_parse_and_the_outage_shows_in_one_service_only(log_recor
     assert len({event.service for event in events} - {None}) == 8
 
 
-@pytest.mark.parametrize("kind", sorted(BAD_LOGS.keys() - {"tombstone", "year_1970", "far_future"}))
-def test_bad_log_lines_are_poison(kind):
+@pytest.mark.parametrize("kind", ["broken_json", "wrong_type", "unknown_format"])
+def test_bad_log_lines_that_are_text_are_events_that_say_so(kind):
+    assert Lines().read(BAD_LOGS[kind](b"web", START_MS).value, START_MS).is_unparsed
+
+
+@pytest.mark.parametrize("kind", ["empty", "invalid_utf8"])
+def test_bad_log_lines_that_are_no_text_are_poison(kind):
     with pytest.raises(PoisonError):
-        parse(BAD_LOGS[kind](b"web", START_MS).value)
+        Lines().read(BAD_LOGS[kind](b"web", START_MS).value, START_MS)
+
+
+def test_a_status_in_words_is_an_attribute():
+    event = Lines().read(BAD_LOGS["wrong_optional"](b"web", START_MS).value, START_MS)
+    assert (event.status, event.attributes) == (None, '{"status":"two hundred"}')
 
 
 @GENERATORS

@@ -121,6 +121,22 @@ def test_landing_rescues_what_the_schema_has_no_place_for():
     assert rescued == [{"campaign": "spring", "ab": {"checkout": "B"}}, {"value": "12,50"}]
 
 
+def test_log_lines_of_any_format_are_counted_together_and_what_nothing_reads_besides():
+    _, tables = invoked("logs/formats")
+    counted = {
+        row["service"]: (row["events"], row["errors"], row["unparsed"]) for row in tables["logs/service_minutes"]
+    }
+    assert counted == {
+        "cart": (5, 0, 3),
+        "search": (2, 1, 0),
+        "web-1": (3, 2, 0),
+        "mail": (2, 0, 1),
+        **dict.fromkeys(("sshd", "sudo", "flows"), (1, 0, 0)),
+        "broker-1": (1, 1, 0),
+    }
+    assert {row["reason"] for row in tables["logs/dead_letters"]} == {"not_utf8", "too_large"}
+
+
 def test_a_sweep_of_an_empty_store_visits_nothing():
     answer, tables = invoked("sweeper/schedule")
     assert tables == {}

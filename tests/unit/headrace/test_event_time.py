@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.log_formats.format import Unparsable
 from headrace.event_time import event_time_ms
+from headrace.log_formats.format import Unparsable
 
 NOON_MS = 1_431_857_103_000
 """2015-05-17T10:05:03Z"""
@@ -31,6 +31,8 @@ NOON_MS = 1_431_857_103_000
         ("2015-05-17 10:05:03", NOON_MS),
         ("2015-05-17T10:05:03.7Z", NOON_MS + 700),
         ("2015-05-17 10:05:03,789", NOON_MS + 789),
+        ("2015-05-17 10:05:03.7", NOON_MS + 700),
+        ("2015-05-17T10:05:03.78", NOON_MS + 780),
         ("2015-05-17T10:05:03.789999999Z", NOON_MS + 789),
         ("2015-05-17T10:05Z", NOON_MS - 3_000),
         ("2015-05-17", NOON_MS - 36_303_000),

@@ -30,7 +30,7 @@ class Value(NamedTuple):
     field: str | None = None
     """Of the event."""
     convert: Callable[[str], Any] = present
-    """From its text; None if there is none, or for what cannot be."""
+    """From its text; None if it cannot be one."""
     sample: str = ""
     """How it usually looks, where that has white space or punctuation."""
     is_list: bool = False
@@ -82,7 +82,7 @@ _APACHE: Mapping[str, Value] = {
     **{f"{{{clock}}}t": Value("time", "timestamp", event_time_ms) for clock in ("sec", "msec", "usec")},
 }
 """By directive, without modifiers; `Uq` is `%U%q`."""
-_NAMED = re.compile(r"\{([^}]+)\}(?:\^t)?[ioenCPp]")
+_NAMED = re.compile(r"\{([^}]++)\}(?:\^t)?[ioenCPp]")
 """Of a header, a variable, a note, a cookie, …: an attribute by the name in the braces."""
 
 _NGINX: Mapping[str, Value] = {
@@ -105,10 +105,11 @@ _NGINX: Mapping[str, Value] = {
     "http_x_forwarded_for": Value("http_x_forwarded_for", None, present, "", is_list=True),
     "proxy_add_x_forwarded_for": Value("proxy_add_x_forwarded_for", None, present, "", is_list=True),
 }
-_NGINX_NUMBERS = re.compile(r"(?:.*_)?(?:time|length|status|port|ratio|requests|connection|pid)")
+_NGINX_NUMBERS = ("time", "length", "status", "port", "ratio", "requests", "connection", "pid")
+"""Last words of the names of variables that are numbers."""
 
-_APACHE_PART = re.compile(r"%%|%[<>!0-9,]*(?P<name>U%q|\{[^}]*\}(?:\^t)?[a-zA-Z]|[a-zA-Z])|(?P<text>[^%]+)")
-_NGINX_PART = re.compile(r"\$(?:(?P<name>[a-zA-Z_0-9]+)|\{(?P<braced>[a-zA-Z_0-9]+)\})|(?P<text>[^$]+)")
+_APACHE_PART = re.compile(r"%%|%[<>!0-9,]*+(?P<name>U%q|\{[^}]*+\}(?:\^t)?[a-zA-Z]|[a-zA-Z])|(?P<text>[^%]++)")
+_NGINX_PART = re.compile(r"\$(?:(?P<name>[a-zA-Z_0-9]++)|\{(?P<braced>[a-zA-Z_0-9]++)\})|(?P<text>[^$]++)")
 _HAS_NGINX = re.compile(r"\$\{?[a-z]")
 _QUOTED = r'((?:[^"\\]++|\\.)*+)'
 
@@ -144,10 +145,12 @@ class AccessFormat:
             if present(written) is None:
                 continue
             converted = value.convert(written)
-            if value.field is not None and converted is not None:
-                fields[value.field] = converted
+            if converted is None:
+                return None
+            if value.field is None:
+                attributes[value.attribute] = converted
             else:
-                attributes[value.attribute] = written if converted is None else converted
+                fields[value.field] = converted
         return fields, attributes
 
 
@@ -165,7 +168,7 @@ def _apache_parts(format_string: str) -> Iterator[_Part]:
         elif match["name"] == "t":
             yield from ("[", _APACHE_TIME, "]")
         else:
-            yield _apache_value(match["name"].replace("%", ""))
+            yield _apache_value("Uq" if match["name"] == "U%q" else match["name"])
     if end != len(format_string):
         raise ConfigurationError(f"access log format {format_string!r}: what is {format_string[end : end + 10]!r}?")
 
@@ -209,7 +212,7 @@ def _nginx_parts(format_string: str) -> Iterator[_Part]:
 def _nginx_value(name: str) -> Value:
     if name in _NGINX:
         return _NGINX[name]
-    convert = number if _NGINX_NUMBERS.fullmatch(name) else present
+    convert = number if name.rpartition("_")[2] in _NGINX_NUMBERS else present
     return Value(name, None, convert, "", is_list=name.startswith("upstream_"))
 
 

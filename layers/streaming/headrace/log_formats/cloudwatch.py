@@ -166,7 +166,7 @@ class _Envelope:
 
     def around(self, line: LogEvent, each: _Event) -> LogEvent:
         """The line's event, with what only the envelope knows."""
-        said: dict[str, Any] = {"id": each.id, **self._said}
+        said: dict[str, Any] = {"id": each.id, "timestamp": each.timestamp, **self._said}
         if each.extracted_fields:
             said["extracted_fields"] = each.extracted_fields
         return msgspec.structs.replace(

@@ -18,7 +18,7 @@ import functools
 import re
 
 from headrace.event_time import MONTHS, event_time_ms
-from headrace.log_event import SYSLOG_SEVERITIES, LogEvent, log_event
+from headrace.log_event import SEVERITY_NAMES, SYSLOG_SEVERITIES, LogEvent, error_flag, log_event
 from headrace.log_formats.format import (
     EXAMPLES_KAFKA_MS,
     UNKNOWN_FORMAT,
@@ -120,9 +120,11 @@ class Syslog:
             attributes["msgid"] = message_id
         if data != "-":
             attributes["structured_data"] = _structured(data)
-        return log_event(
-            "syslog",
+        return LogEvent(
+            format="syslog",
             severity_number=number,
+            severity=SEVERITY_NAMES[number],
+            is_error=error_flag(number, None),
             timestamp=None if time == "-" else event_time_ms(time),
             service=present(application),
             host=present(host),
@@ -167,20 +169,24 @@ def _number_or_text(text: str) -> int | str:
     return int(text) if is_number else text
 
 
-def _structured(data: str) -> dict[str, dict[str, object]]:
-    elements: dict[str, dict[str, object]] = {}
+def _structured(data: str) -> dict[str, dict[str, str | list[str]]]:
+    elements: dict[str, dict[str, str | list[str]]] = {}
     for name, content in _ELEMENTS.findall(data):
-        parameters = elements.setdefault(name, {})
-        for key, escaped in _PARAMETERS.findall(content):
-            value = _ESCAPED.sub(r"\1", escaped) if "\\" in escaped else escaped
-            known = parameters.get(key)
-            if known is None:
-                parameters[key] = value
-            elif isinstance(known, list):
-                known.append(value)
-            else:
-                parameters[key] = [known, value]
+        elements.setdefault(name, {}).update(_parameters(content))
     return elements
+
+
+def _parameters(content: str) -> dict[str, str | list[str]]:
+    pairs = _PARAMETERS.findall(content)
+    if "\\" in content:
+        pairs = [(name, _ESCAPED.sub(r"\1", value)) for name, value in pairs]
+    parameters: dict[str, str | list[str]] = dict(pairs)
+    if len(parameters) < len(pairs):
+        values: dict[str, list[str]] = {}
+        for name, value in pairs:
+            values.setdefault(name, []).append(value)
+        parameters |= {name: several for name, several in values.items() if len(several) > 1}
+    return parameters
 
 
 def _near(day: str, year: str | None, clock: str, kafka_ms: int) -> int:
