@@ -9,6 +9,7 @@ import pytest
 from samples import lambda_event, record
 
 from headrace.checkpoint import MemoryCheckpointStore
+from headrace.logs import AUTO
 from headrace.objects import open_lake
 from headrace.pipeline import Pipeline
 from headrace.settings import Settings
@@ -66,7 +67,7 @@ def publish_outages(prefix, services, *, age_ms=0):
         for service in services
     ]
     settings = Settings(max_skew_ms=10**12, out_of_orderness_ms=0)
-    made = topology(settings)
+    made = topology(settings, AUTO)
     checkpoints = MemoryCheckpointStore()
     pipeline = Pipeline("logs", lambda _topic: made, checkpoints, prefix)
     records = [record(n, json.dumps(line).encode(), topic="logs") for n, line in enumerate(lines)]

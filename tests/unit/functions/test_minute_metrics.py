@@ -5,6 +5,7 @@ import json
 import pytest
 from samples import NOON_MS, record
 
+from headrace.logs import AUTO
 from headrace.records import TopicPartition
 from headrace.settings import Settings
 from logs import minute_metrics
@@ -28,7 +29,7 @@ def _without_clock(emit):
 
 def rows_of(*services, level="INFO", minutes=1):
     """The closed minutes of lines of these services."""
-    logic = topology(Settings(max_skew_ms=10**12)).build(TopicPartition("logs", 0), None)
+    logic = topology(Settings(max_skew_ms=10**12), AUTO).build(TopicPartition("logs", 0), None)
     lines = [
         {"timestamp": NOON_MS + n * MINUTE_MS, "level": level, "service": service, "message": "m"}
         for n in range(minutes)

@@ -38,13 +38,14 @@ RINGS = {
         *("top_k", "watermark", "windows"),
     },
     2: {
-        *("alerts", "checkpoint", "early", "event_clock", "first_seen", "fixed", "land_logs", "operators", "outbox"),
+        "alerts",
+        *("checkpoint", "early", "event_clock", "first_seen", "fixed", "land_logs", "operators", "outbox"),
         *("own_tables", "sessions", "sliding"),
         *("topology", "warm", "window_rows", "windowed"),
     },
     3: {"janitor", "pipeline", "registrar", "sweeper"},
 }
-ADAPTERS = {"aws", "dynamodb", "folder", "glue", "kafka", "objects"}
+ADAPTERS = {"aws", "dynamodb", "folder", "glue", "kafka", "objects", "sns"}
 EDGE = {"settings"}
 PLACED = {*RINGS[0], *RINGS[1], *RINGS[2], *RINGS[3], *ADAPTERS, *EDGE}
 
