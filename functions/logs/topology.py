@@ -9,7 +9,6 @@ from headrace.codec import LogCodec
 from headrace.first_seen import FirstSeen
 from headrace.logs import AUTO
 from headrace.quantiles import Quantiles
-from headrace.sample_values import Samples
 from headrace.settings import Settings
 from headrace.topology import Topology
 from headrace.window_rows import Top
@@ -45,11 +44,10 @@ PATTERN_MINUTES = Windowed(
     table="pattern_minutes",
     window=MINUTE,
     key=("service", "severity", "pattern"),
-    # Of every event: `format` is never empty. A whole message could be a mebibyte of state.
-    aggregates={"events": Count(), "samples": Samples("message", where="format", count=1)},
+    aggregates={"events": Count()},
     top=Top(50, by="events"),
 )
-# A key that is silent for a week is news again. One that has no message has no pattern, and is a key like others.
+# With the first message of each. A key that was silent for a week is news again.
 NEW_PATTERNS = FirstSeen(
     table="new_patterns", key=("service", "severity", "pattern"), forget_after_ms=7 * 86_400_000, samples=("message",)
 )

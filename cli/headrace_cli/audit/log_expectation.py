@@ -31,7 +31,6 @@ from headrace_cli.audit.windows import Event, Window, added_up, in_time, tumblin
 PATTERN_KEY = ("service", "severity", "pattern")
 PATTERNS_A_MINUTE = 50
 """The most frequent ones of a minute; of equally frequent ones the first by key."""
-SAMPLE_CHARACTERS = 500
 FORGET_MS = 7 * 86_400_000
 """A pattern that was silent for so long is a new one again."""
 
@@ -86,7 +85,7 @@ def _windows(events: list[Event], rules: Rules) -> tuple[dict[str, list[Row]], l
     tables = {
         "severity_minutes": [_minute(window, "service", "severity", "status_class") for window in severities],
         "service_minutes": [_minute(window, "service") | _of_service(window.events) for window in services],
-        "pattern_minutes": [_minute(each, *PATTERN_KEY) | _sample(each.events) for each in _most_frequent(patterns)],
+        "pattern_minutes": [_minute(each, *PATTERN_KEY) for each in _most_frequent(patterns)],
         "new_patterns": list(_new_patterns(events)),
         "alerts": expect_alerts(events, services, rules.allowed_lateness_ms),
     }
@@ -128,11 +127,6 @@ def _most_frequent(windows: Iterable[Window]) -> Iterable[Window]:
     for of_minute in by_start.values():
         order = sorted(of_minute, key=lambda w: (-len(w.events), [(part is not None, part or "") for part in w.key]))
         yield from order[:PATTERNS_A_MINUTE]
-
-
-def _sample(events: list[Event]) -> Row:
-    messages = (event.fields["message"] for event in events if event.fields["message"] is not None)
-    return {"samples": tuple([message[:SAMPLE_CHARACTERS] for message in messages][:1])}
 
 
 def _new_patterns(events: Iterable[Event]) -> Iterable[Row]:

@@ -502,7 +502,7 @@ def test_of_a_minute_the_fifty_most_frequent_patterns_are_kept():
     tables = expect_logs(records, "logs", Rules(), {"landing/logs": rows}).tables
     assert [row["pattern"] for row in tables["logs/pattern_minutes"]] == patterns[:50]
     assert {row["events"] for row in tables["logs/pattern_minutes"]} == {2}
-    assert tables["logs/pattern_minutes"][7]["samples"] == ("m07",)
+    assert (tables["logs/new_patterns"][7]["message"], tables["logs/new_patterns"][7]["_offset"]) == ("m07", 7)
     assert [row["pattern"] for row in tables["logs/new_patterns"]] == [*patterns, None]
 
 
@@ -667,7 +667,6 @@ CORRUPTIONS = {
     "a line of a stack trace is a row, too": duplicate("landing/logs"),
     "a line has another reason to be unparsed": change("landing/logs", "unparsed", "invalid_time: x", index=2),
     "a pattern was counted twice": duplicate("logs/pattern_minutes"),
-    "a pattern has another sample": change("logs/pattern_minutes", "samples", ["another"]),
     "a pattern is not another's": change("logs/pattern_minutes", "pattern", "another"),
     "a pattern was new twice": duplicate("logs/new_patterns"),
     "a new pattern is another record's": change("logs/new_patterns", "_offset", 3),
