@@ -53,7 +53,7 @@ def topologies(settings: Settings) -> Callable[[str], Topology]:
 def topology(settings: Settings, log_format: str) -> Topology:
     """Both operators over the parsed lines."""
     return Topology(
-        codec=LogCodec(schema.load(SCHEMA), log_format),
+        codec=LogCodec(schema.load(SCHEMA), log_format, patterns=False),  # no table has them
         operators=(SEVERITY_MINUTES, SERVICE_MINUTES),
         event_time="timestamp",
         out_of_orderness_ms=settings.out_of_orderness_ms,

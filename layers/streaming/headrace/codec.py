@@ -17,6 +17,7 @@ from headrace.json_spelling import JsonSpelling
 from headrace.log_event import LogEvent
 from headrace.log_formats.cloudwatch import Batch
 from headrace.logs import AUTO, Continuation, Lines
+from headrace.patterns import remembered_pattern_of
 from headrace.readers import RecordReader
 from headrace.records import Record
 from headrace.rescued import Rescued, Unusable, child
@@ -169,12 +170,14 @@ class LogCodec:
 
     rescues = False
 
-    def __init__(self, schema: Schema, declared: str = AUTO) -> None:
+    def __init__(self, schema: Schema, declared: str = AUTO, *, patterns: bool = True) -> None:
         """Check that the schema is the parser's.
 
         Args:
             schema: of the events.
             declared: the lines' format, see `headrace.logs.declared_format`.
+            patterns: whether to fill the events' patterns: that takes about as long as to read a line whose message
+                has not come before.
 
         Raises:
             SchemaError: the schema's fields are not `LogEvent`'s.
@@ -184,6 +187,7 @@ class LogCodec:
             raise SchemaError(f"the fields of {schema.name} are not those of headrace.log_event.LogEvent")
         self.schema = schema
         self._read = Lines(declared).read
+        self._patterns = patterns
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         """See `Codec.decode`."""
@@ -207,6 +211,8 @@ class LogCodec:
                 decoded.continuations.append((record, found.text))
             else:
                 _take_batch(found, record, decoded)
+        if self._patterns:
+            _fill_patterns(decoded.values)
         return decoded
 
 
@@ -220,6 +226,12 @@ def _take_batch(found: Batch, record: Record, decoded: Decoded) -> None:
     for event in found.events:
         if event.service is None:
             _set_service(event, record)
+
+
+def _fill_patterns(events: Sequence[LogEvent]) -> None:
+    for event in events:
+        if event.message is not None:
+            msgspec.structs.force_setattr(event, "pattern", remembered_pattern_of(event.message))
 
 
 def _set_service(event: LogEvent, record: Record) -> None:

@@ -395,6 +395,13 @@ class TestLog:
         ((value,), poison) = self._decode(b"hello", b"host-1")
         assert (value.is_unparsed, value.message, value.service, poison) == (1, "hello", "host-1", [])
 
+    @pytest.mark.parametrize(("patterns", "pattern"), [(True, "order <*> was lost"), (False, None)])
+    def test_a_pattern_is_filled_if_asked_for(self, patterns, pattern):
+        codec = LogCodec(self.codec.schema, patterns=patterns)
+        lines = [b'{"msg":"order 17 was lost"}', b"{}"]
+        values = codec.decode([Record("web", 0, n, value=line) for n, line in enumerate(lines)]).values
+        assert [value.pattern for value in values] == [pattern, None]
+
     def test_a_line_that_continues_another_is_no_event(self):
         records = [
             Record("app.logs", 0, n, value=line) for n, line in enumerate([b"{}", b"\tat a.B.c(B.java:1)", b"{}"])
