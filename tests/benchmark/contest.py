@@ -42,6 +42,8 @@ class Contest(NamedTuple):
     target: Target | None = None
     warm_up: int = WARM_UP
     published: Published | None = None
+    counterpart_input: str | None = None
+    """Where the same rows come to it in another form."""
 
     @property
     def name(self) -> str:
@@ -62,8 +64,8 @@ class Contest(NamedTuple):
         return self._measurement(turns[self.warm_up :], rows)
 
     def _workers(self) -> tuple["Worker", "Worker"]:
-        ours, theirs = (Worker(who, self.input, self.partitions) for who in (self.function, self.counterpart))
-        return ours, theirs
+        ours = Worker(self.function, self.input, self.partitions)
+        return ours, Worker(self.counterpart, self.counterpart_input or self.input, self.partitions)
 
     def _measurement(self, turns: Sequence[Turn], rows: dict[str, int]) -> Measurement:
         return Measurement(

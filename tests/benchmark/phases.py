@@ -20,11 +20,18 @@ from measurement import Measurement
 
 WARM_UP = 2
 BATCHES = 8
+INPUTS = {
+    "clicks": ("landing", "clicks"),
+    "orders": ("landing", "orders"),
+    "avro": ("landing (Avro)", "clicks"),
+    "avro orders": ("landing of orders (Avro)", "orders"),
+}
+"""Contestant and topic of each."""
 
 
 def measurements(_repeats: int) -> Iterator[Measurement]:
-    """A line per size of record: milliseconds of a batch, and what they are made of."""
-    for name in ("clicks", "orders"):
+    """A line per size and format of record: milliseconds of a batch, and what they are made of."""
+    for name in INPUTS:
         done = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True, check=True)
         records, milliseconds = json.loads(done.stdout)
         total = sum(milliseconds.values())
@@ -72,6 +79,7 @@ def _watched(stopwatch: Stopwatch, handler: Any, topic: str) -> Callable[[Any], 
         ("decode payloads", codec, "decode"),
         ("event times, cut", event_clock.EventClock, "times_ms"),
         ("event times, cut", topology.buckets, "end"),
+        ("fields of the values", operators, "members"),
         ("columns of the fields", operators._RunningLand, "close"),
         ("columns of place, key, headers", lake, "record_columns"),
         ("choose encodings", parquet, "encoding_of"),
@@ -85,10 +93,11 @@ def _watched(stopwatch: Stopwatch, handler: Any, topic: str) -> Callable[[Any], 
 def main() -> None:
     """Print records of a batch and milliseconds of each phase."""
     name = sys.argv[1]
+    contestant, topic = INPUTS[name]
     stopwatch = Stopwatch()
     texts = [worker.INPUTS[name](number, 1).encode() for number in range(WARM_UP + BATCHES)]
     with contextlib.redirect_stdout(io.StringIO()):
-        handle = _watched(stopwatch, worker.CONTESTANTS["landing"](), name)
+        handle = _watched(stopwatch, worker.CONTESTANTS[contestant](), topic)
         for number, text in enumerate(texts):
             if number == WARM_UP:
                 stopwatch.seconds.clear()

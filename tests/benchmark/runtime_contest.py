@@ -52,18 +52,21 @@ class RuntimeContest(Contest):
         Raises:
             SystemExit: they did not write the same rows.
         """
-        texts = [worker.INPUTS[self.input](number, self.partitions) for number in range(self.warm_up + repeats)]
+        inputs = self.input, self.input, self.counterpart_input or self.input
         with ExitStack() as stack:
             environments = [
                 stack.enter_context(_environment(who, raw=raw))
                 for who, raw in ((self.function, True), (self.function, False), (self.counterpart, False))
             ]
-            turns = [[environment.handle(text) for environment in environments] for text in texts][self.warm_up :]
+            turns = []
+            for number in range(self.warm_up + repeats):
+                texts = [worker.INPUTS[name](number, self.partitions) for name in inputs]
+                turns.append([environment.handle(text) for environment, text in zip(environments, texts, strict=True)])
             ours, parsed, theirs = (environment.rows() for environment in environments)
             rows = self._same_rows(ours, theirs)
             self._same_rows(parsed, theirs)
-        measured = self._measurement([(ours, theirs) for ours, _, theirs in turns], rows)
-        speed = statistics.median(answer["records"] / answer["cpu_s"] for _, answer, _ in turns)
+        measured = self._measurement([(ours, theirs) for ours, _, theirs in turns[self.warm_up :]], rows)
+        speed = statistics.median(answer["records"] / answer["cpu_s"] for _, answer, _ in turns[self.warm_up :])
         return measured._replace(details={**(measured.details or {}), "parsed_value": speed})
 
 

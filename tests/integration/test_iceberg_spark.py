@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from iceberg_world import CLICK, CLICKS, HOUR_MS, T0, World, click
 from java_tools import require_java_tools
@@ -66,3 +67,25 @@ def test_spark_reads_each_row_once_before_and_after_compaction_and_evolution(tmp
         [0, 4, 2**40, eleven, eleven],
     ]
     assert (found["in_first_hour"], found["without_time"], found["from_eleven"]) == (3, 1, 2)
+
+
+def test_spark_reads_pages_that_were_copied_and_leaves_out_what_their_index_excludes(tmp_path, spark):
+    """
+    one row group of a day   │ 10h: 1,200 rows │ 11h: 1,200 │ 12h: 1,200 │   each a file and a page once
+    """
+    world = World(tmp_path)
+    records = [click(n, T0 + n // 1200 * HOUR_MS, partition=n // 1200) for n in range(3600)]
+    for start in range(0, 3600, 1200):
+        world.land(records[start : start + 1200], bucket="day")
+    world.committer().run().raise_failures()
+    failures = {}
+    Compaction(world.tables, Rules(), lambda: T0 + 99 * HOUR_MS).run(CLICKS, failures)
+    assert failures == {}
+    (file,) = (task.file.file_path.removeprefix("file://") for task in world.table().scan().plan_files())
+    assert not pq.read_schema(file).field("_offset").nullable  # as it was landed: copied
+    found = read(spark, world.table().metadata_location)
+    midnight = T0 // 86_400_000 * 86_400
+    assert sorted(found["rows"]) == [
+        [record.partition, record.offset, record.offset, midnight, record.timestamp_ms // 1000] for record in records
+    ]
+    assert (found["without_time"], found["from_eleven"]) == (0, 2400)

@@ -132,11 +132,13 @@ class Compaction:
         total = sum(file.file_size_in_bytes for file in files)
         share = total / max(1, round(total / self._rules.target_bytes))
         bin_files: list[DataFile] = []
+        size = 0
         for file in sorted(files, key=lambda file: file.file_path):
             bin_files.append(file)
-            if sum(each.file_size_in_bytes for each in bin_files) >= share:
+            size += file.file_size_in_bytes
+            if size >= share:
                 yield Bin(bucket_us, bin_files)
-                bin_files = []
+                bin_files, size = [], 0
         if bin_files:
             yield Bin(bucket_us, bin_files)
 

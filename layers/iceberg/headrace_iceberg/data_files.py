@@ -4,6 +4,9 @@ pyiceberg's `add_files` would take the bucket from the bounds of a column, refus
 file null times under the hour of the others. Here it is what the file's own name says.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.io import FileIO
@@ -18,6 +21,8 @@ from pyiceberg.table.name_mapping import NameMapping
 from pyiceberg.typedef import Record
 
 from headrace_iceberg.errors import CatalogFailed, FileUnreadable
+
+WHOLE_BYTES = 8 * 1024 * 1024
 
 
 class Footer:
@@ -51,6 +56,46 @@ def read_footer(io: FileIO, location: str) -> Footer:
         if "thrift" in str(error).lower():
             raise FileUnreadable(location, _first_line(error)) from error
         raise CatalogFailed(f"{location}: {_first_line(error)}") from error
+
+
+def open_source(io: FileIO, location: str) -> pa.NativeFile:
+    """A file to read from; a small one is read at once, which is one request instead of several.
+
+    Raises:
+        FileUnreadable: there is no such file.
+        CatalogFailed: the store did not answer.
+    """
+    file = io.new_input(location)
+    try:
+        stream = file.open()
+        if len(file) > WHOLE_BYTES:
+            return stream if isinstance(stream, pa.NativeFile) else pa.PythonFile(stream, mode="r")
+        with stream:
+            return pa.BufferReader(stream.read())
+    except FileNotFoundError as error:
+        raise FileUnreadable(location, _first_line(error)) from error
+    except OSError as error:
+        raise CatalogFailed(f"{location}: {_first_line(error)}") from error
+
+
+@contextmanager
+def reading(io: FileIO, location: str, source: pa.NativeFile) -> Iterator[None]:
+    """What goes wrong while a source is read, in our words.
+
+    Raises:
+        FileUnreadable: it is damaged.
+        CatalogFailed: the store did not answer.
+    """
+    try:
+        yield
+    except ValueError as error:  # pa.ArrowInvalid and thrift.Malformed are such
+        raise FileUnreadable(location, _first_line(error)) from error
+    except OSError as error:  # pyarrow's word for damage, too
+        if not isinstance(source, pa.BufferReader):
+            read_footer(io, location)  # tells a damaged file from a store that does not answer
+            if not any(sign in str(error).lower() for sign in ("corrupt", "decompress", "zstd", "thrift", "page")):
+                raise CatalogFailed(f"{location}: {_first_line(error)}") from error
+        raise FileUnreadable(location, _first_line(error)) from error
 
 
 class Describer:

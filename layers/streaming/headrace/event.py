@@ -15,7 +15,6 @@ from headrace.records import JsonRecord, Record, TopicPartition
 EVENT_SOURCES = ("aws:kafka", "SelfManagedKafka", "aws:SelfManagedKafka")
 """Values of `eventSource`: MSK's, self-managed Kafka's, and the latter as some of AWS's own samples write it."""
 
-_topic, _partition = attrgetter("topic"), attrgetter("partition")
 _offset = attrgetter("offset")
 _FIREHOSE_MARKERS = ("deliveryStreamArn", "sourceMSKArn")
 
@@ -82,7 +81,7 @@ def _is_firehoses(event: Any) -> bool:
 def _group(records: Sequence[Record], partitions: dict[TopicPartition, list[Record]]) -> None:
     if not records:
         return
-    topics, numbers = list(map(_topic, records)), list(map(_partition, records))
+    topics, numbers = [record.topic for record in records], [record.partition for record in records]
     if topics.count(topics[0]) == numbers.count(numbers[0]) == len(records):  # as it should be: one place, seen in C
         partitions.setdefault(TopicPartition(topics[0], numbers[0]), []).extend(records)
         return

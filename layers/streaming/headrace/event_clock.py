@@ -10,8 +10,6 @@ from headrace.errors import ConfigurationError, PoisonError
 from headrace.records import Record
 from headrace.schema import Schema
 
-_timestamp_ms = attrgetter("timestamp_ms")
-
 
 class EventClock:
     """Of one topic."""
@@ -35,7 +33,7 @@ class EventClock:
     def times_ms(self, decoded: Decoded) -> list[int]:
         """Event times of the readable records; those that are not to be believed are moved to the poison."""
         times_ms = self._read(decoded.records, decoded.values)
-        if self._all_believable(times_ms, list(map(_timestamp_ms, decoded.records))):
+        if self._all_believable(times_ms, [record.timestamp_ms for record in decoded.records]):
             return times_ms
         return self._sort_out(decoded, times_ms)
 

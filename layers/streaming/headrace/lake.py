@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -62,7 +61,6 @@ RECORD_FIELDS = [
 ]
 """Columns that say where a row came from, for tables with a row per record."""
 
-_PLACE = [attrgetter(name) for name in ("topic", "partition", "offset", "timestamp_ms", "key")]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SAFE_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 # A dash ends the generation in a file's name.
@@ -173,13 +171,12 @@ def within_years(times_ms: list[int]) -> list[int]:
 
 def record_columns(records: Sequence[Record]) -> list[Array]:
     """The columns of `RECORD_FIELDS`."""
-    topics, partitions, offsets, timestamps_ms, keys = (list(map(read, records)) for read in _PLACE)
     return [
-        Array(topics, DataType.string()),
-        Array(partitions, DataType.int32()),
-        Array(offsets, DataType.int64()),
-        Array(timestamps_ms, DataType.int64()),
-        Array(keys, DataType.binary()),
+        Array([record.topic for record in records], DataType.string()),
+        Array([record.partition for record in records], DataType.int32()),
+        Array([record.offset for record in records], DataType.int64()),
+        Array([record.timestamp_ms for record in records], DataType.int64()),
+        Array([record.key for record in records], DataType.binary()),
         _header_column(records),
     ]
 

@@ -17,7 +17,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from operator import attrgetter, lt
+from operator import lt
 from typing import Any, Literal
 
 import msgspec
@@ -49,8 +49,6 @@ COMMIT_ATTEMPTS = 2
 
 MAX_DELTAS = 50
 """Each costs whoever loads the chain a request, and the checkpoint 40 bytes; a base costs all that is open."""
-
-_offset, _timestamp_ms = attrgetter("offset"), attrgetter("timestamp_ms")
 
 Totals = Counter[str]
 """What a turn or a batch did: `applied`, `dead`, `late`, `skipped`, `gaps`, `conflicts`, `ticks`, and what it wrote:
@@ -281,7 +279,7 @@ class Pipeline:
             version=checkpoint.version + 1,
             next_offset=next_offset,
             committed_at_ms=max(checkpoint.committed_at_ms, self._clock_ms()),
-            max_timestamp_ms=max(checkpoint.max_timestamp_ms, max(map(_timestamp_ms, fresh), default=-1)),
+            max_timestamp_ms=max([checkpoint.max_timestamp_ms, *[record.timestamp_ms for record in fresh]]),
             fingerprint=logic.fingerprint,
             watermark_ms=logic.watermark_ms,
             open_until_ms=logic.open_until_ms,
@@ -403,7 +401,7 @@ def _fresh(records: Sequence[Record], checkpoint: Checkpoint) -> Sequence[Record
     Raises:
         TopicRecreated: an offset below the checkpoint's is newer than everything applied.
     """
-    offsets = list(map(_offset, records))
+    offsets = [record.offset for record in records]
     if offsets[0] >= checkpoint.next_offset and all(map(lt, offsets, offsets[1:])):
         return records
     unique: dict[int, Record] = {}

@@ -3,7 +3,6 @@
 import binascii
 from collections.abc import Sequence
 from itertools import repeat
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -118,15 +117,14 @@ def different_headers(records: Sequence[Record]) -> tuple[list[Headers], list[in
     Raises:
         EventError: as `Record.headers`.
     """
-    raws = list(map(_raw_headers, records))
+    raws = [record.raw_headers for record in records]
     in_json = all(map(isinstance, raws, repeat(msgspec.Raw)))
+    if in_json and raws and raws.count(raws[0]) == len(raws):  # compared where they are
+        return [records[0].headers], [0] * len(raws)
     texts: list[bytes] = list(map(bytes if in_json else msgspec.json.encode, raws))
     of_text = dict(zip(texts, records, strict=True))
     number = {text: number for number, text in enumerate(of_text)}
     return [record.headers for record in of_text.values()], list(map(number.__getitem__, texts))
-
-
-_raw_headers = attrgetter("raw_headers")
 
 
 def _content(record: Record) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from headrace import event
 from headrace.errors import EventError, FirehoseEventError
-from headrace.records import Record, SchemaMetadata, TopicPartition
+from headrace.records import Record, SchemaMetadata, TopicPartition, different_headers
 
 HEADERS = (("headerKey", b"headerValue"),)
 AVRO = SchemaMetadata("AVRO", "1234")
@@ -320,3 +320,17 @@ def test_every_record_comes_out_once_in_its_partition_and_in_order(records):
     for record in sorted(records, key=lambda record: record.offset):
         expected.setdefault(record.topic_partition, []).append(record)
     assert decoded == expected
+
+
+@given(
+    headers=st.lists(st.sampled_from(["[]", '[{"a":[1]}]', '[{"a":[1]},{"b":[-1]}]', '[{"b":"AQ=="}]', "null", None]))
+)
+def test_the_headers_of_a_batch_are_those_of_its_records(headers):
+    texts = [
+        f'{{"topic":"t","partition":0,"offset":{n}' + (f',"headers":{h}' if h else "") for n, h in enumerate(headers)
+    ]
+    text = '{"eventSource":"aws:kafka","records":{"t-0":[' + ",".join(f"{text}}}" for text in texts) + "]}}"
+    for delivered_event in (text.encode(), json.loads(text)):
+        records = [record for records in event.decode(delivered_event).values() for record in records]
+        different, which = different_headers(records)
+        assert [different[number] for number in which] == [record.headers for record in records]

@@ -13,7 +13,7 @@ from samples import PER_PAGE, PER_USER, hit, record, topology
 from headrace.aggregates import Count, First, Last, Max, Mean, Min, Sum
 from headrace.codec import RawCodec
 from headrace.errors import CheckpointCorrupt, ConfigurationError, SchemaError
-from headrace.operators import Land, Operator
+from headrace.operators import Land, Operator, members
 from headrace.records import Record, TopicPartition
 from headrace.topology import Logic, Topology
 from headrace.window_rows import Top
@@ -324,6 +324,30 @@ def test_an_operator_with_nothing_open_is_restored_beside_one_that_has_something
     assert restored.open_until_ms == 41
     assert restored.tick()
     assert picked(rows_of(restored)["sessions"], *SESSION[:2]) == [(31, 41)]
+
+
+PAYLOADS = [
+    b'{"user":"ann","page":"/","at":1,"value":0.5}',
+    b'{"at":2,"page":"/b","user":"bob"}',
+    b'{"user":"eve","page":"/","at":3,"value":"wrong"}',
+    b'{"user":"joe","page":"/","at":4,"unknown":[1]}',
+]
+
+
+@given(payloads=st.lists(st.sampled_from(PAYLOADS)), names=st.permutations(["user", "page", "at", "value", "_rescued"]))
+def test_members_are_the_values_attributes_whatever_became_of_their_neighbours(
+    payloads: list[bytes], names: list[str]
+) -> None:
+    values = topology().codec.decode([record(n, payload) for n, payload in enumerate(payloads)]).values
+    assert len(values) == len(payloads)
+    for asked in (names, ["user", "page", "at", "value", "_rescued"], names[:2]):
+        columns = members(values, asked)
+        assert list(map(list, columns)) == [[getattr(value, name) for value in values] for name in asked]
+
+
+def test_members_of_records_are_their_attributes() -> None:
+    records = [hit(0, 1), hit(1, 2)]
+    assert members(records, ["value"]) == [[r.value for r in records]]
 
 
 @pytest.mark.parametrize(

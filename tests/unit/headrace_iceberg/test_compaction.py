@@ -15,6 +15,8 @@ from headrace_iceberg import rewriting
 from headrace_iceberg.compaction import Compaction, Rules
 from headrace_iceberg.errors import FileUnreadable, RowsChanged
 from headrace_iceberg.expiry import Expiry, Retention
+from headrace_iceberg.splicing import SplicedFile
+from headrace_iceberg.tally import tally_of
 
 LATER = T0 + 100 * HOUR_MS
 
@@ -156,19 +158,109 @@ def test_an_unreadable_file_leaves_its_bucket_as_it_is_and_the_others_go_on(worl
     assert world.offsets() == once(click(n, T0 + (n % 2) * HOUR_MS) for n in range(6))
 
 
+LONGER = {**CLICK, "fields": [*CLICK["fields"], {"name": "tag", "type": ["null", "string"], "default": None}]}
+
+
+def large(first, partition=0, **fields):
+    """So many rows that numbers are written as differences: pages that can be copied."""
+    return [click(n, partition=partition, **fields) for n in range(first, first + 1200)]
+
+
+def files_of(world):
+    return [task.file.file_path.removeprefix("file://") for task in world.table().scan().plan_files()]
+
+
+def was_copied(file):
+    """A copied column is required where it was landed so; encoded anew it is optional, as all of the table's are."""
+    return not pq.read_schema(file).field("_offset").nullable
+
+
+def test_files_of_the_same_columns_are_copied_and_so_is_their_copy_with_late_ones(world):
+    """
+    1,200 rows   1,200 rows   │ compacted: copied, 2 pages a column   1,200 late rows   │ compacted: 3 pages, no less
+    """
+    world.land(large(0))
+    world.land(large(1200, partition=1))
+    commit(world)
+    assert compact(world).files_after == 1
+    (file,) = files_of(world)
+    assert was_copied(file)
+    assert pq.read_metadata(file).num_row_groups == 1
+    world.land(large(2400))
+    world.land(large(3600))
+    commit(world)
+    assert compact(world).files_before == 3
+    (file,) = files_of(world)
+    assert was_copied(file)
+    assert world.offsets() == once([*large(0), *large(1200, partition=1), *large(2400), *large(3600)])
+    ids = [field.metadata[b"PARQUET:field_id"] for field in pq.read_schema(file)]
+    assert len(set(ids)) == len(ids) == len(world.table().schema().fields) - 1
+
+
+def test_files_of_another_state_of_the_columns_are_decoded(world):
+    world.land(large(0))
+    world.land(large(1200, tag="new"), fields=LONGER)
+    commit(world)
+    before = everything(world)
+    compact(world)
+    (file,) = files_of(world)
+    assert not was_copied(file)
+    assert everything(world) == before
+
+
 def test_a_rewritten_file_with_other_rows_is_not_used(world, monkeypatch):
-    """A batch gets lost on the way: the counts of both sides differ, and the table stays what it was."""
+    """A row gets lost on the way: the counts of both sides differ, and the table stays what it was."""
     world.land([click(n) for n in range(3)])
-    world.land([click(n) for n in range(3, 6)])
+    world.land([click(n) for n in range(3, 6)], fields=LONGER)
     commit(world)
     write = rewriting._write_group
-    monkeypatch.setattr(rewriting, "_write_group", lambda writer, batches: write(writer, batches[:-1]))
+    monkeypatch.setattr(rewriting, "_write_group", lambda writer, rows: write(writer, [rows[0].slice(1), *rows[1:]]))
     failures = {}
     compact(world, failures=failures)
     (error,) = failures.values()
     assert isinstance(error, RowsChanged)
     assert len(landed(world)) == 2
     assert world.offsets() == once(click(n) for n in range(6))
+
+
+def test_a_copied_file_with_a_page_in_the_place_of_another_is_not_used(world, monkeypatch):
+    """As many rows, and a file that can be read: their offsets tell."""
+    world.land(large(0))
+    world.land(large(1200))
+    commit(world)
+    write = SplicedFile.write_row_group
+    monkeypatch.setattr(
+        SplicedFile,
+        "write_row_group",
+        lambda file, columns, rows: write(file, ([chunks[0]] * len(chunks) for chunks in columns), rows),
+    )
+    failures = {}
+    compact(world, failures=failures)
+    (error,) = failures.values()
+    assert isinstance(error, RowsChanged)
+    assert len(landed(world)) == 2
+
+
+@pytest.mark.parametrize("damage", ["zeros in the middle", "cut", "zeros in the footer"])
+def test_a_large_damaged_file_is_named(world, damage):
+    world.land(large(0))
+    world.land(large(1200))
+    commit(world)
+    damaged = next(world.root.rglob("1-clicks-0-2-*.parquet"))
+    content = damaged.read_bytes()
+    size = int.from_bytes(content[-8:-4], "little")
+    damaged.write_bytes(
+        {
+            "zeros in the middle": content[:60] + bytes(len(content) - 120 - size) + content[-60 - size :],
+            "cut": content[: len(content) // 2],
+            "zeros in the footer": content[: -8 - size] + bytes(size) + content[-8:],
+        }[damage]
+    )
+    failures = {}
+    compact(world, failures=failures)
+    (error,) = failures.values()
+    assert isinstance(error, FileUnreadable)
+    assert error.location.endswith(damaged.name)
 
 
 OFFSETS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2**40)), min_size=1, max_size=20, unique=True)
@@ -179,10 +271,8 @@ OFFSETS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2**40)), min_size
 def test_the_tally_notices_a_row_that_moved(rows, chosen, by):
     def tally(pairs):
         partitions, offsets = ([pair[n] for pair in pairs] for n in (0, 1))
-        return rewriting._tally(
-            pa.record_batch(
-                [pa.array(partitions, pa.int32()), pa.array(offsets, pa.int64())], ["_partition", "_offset"]
-            )
+        return tally_of(
+            pa.table([pa.array(partitions, pa.int32()), pa.array(offsets, pa.int64())], ["_partition", "_offset"])
         )
 
     moved = list(rows)
