@@ -60,6 +60,15 @@ def large_state(account: Account) -> None:
         _deliver(account, function, 0, 2 + STATE_KEYS, [NOON_MS + 2 * HOUR_MS], HEADRACE_WARM_ROWS="0")
 
 
+def held_lines(account: Account) -> None:
+    """A line that is larger than what a checkpoint holds itself, and the one that continues it."""
+    line = json.dumps({"timestamp": NOON_MS, "message": "x" * 5000}).encode()
+    for offset, value in enumerate((line, b"\tat a.B.c"), start=LOG_ENDS[0] - 2):
+        batch = [record(offset, value, topic="logs", timestamp_ms=NOON_MS)]
+        account.invoke(LANDING, lambda_event(batch), HEADRACE_WARM_ROWS="0")
+    assert "state_keys" in account.committed(LANDING, "logs", 0)
+
+
 def many_files(account: Account) -> None:
     for function in CONSUMERS:
         _deliver(account, function, 1, 0, [NOON_MS + hour * HOUR_MS for hour in range(MANIFEST_HOURS)])
@@ -87,8 +96,8 @@ def sweep_after_crashes(account: Account) -> None:
 
 
 def sweep_of_idle_partitions(account: Account) -> None:
-    # Clicks and logs in partitions 0, 1 and 2, and 0 of the second generation; landing has no windows.
-    assert account.invoke(SWEEPER, SCHEDULED, HEADRACE_IDLE_TIMEOUT_MS="1")["ticked"] == 8
+    # Clicks and logs in partitions 0, 1 and 2, and 0 of the second generation; of landing, the line that it holds.
+    assert account.invoke(SWEEPER, SCHEDULED, HEADRACE_IDLE_TIMEOUT_MS="1")["ticked"] == 9
 
 
 def sweep_of_leftovers(account: Account) -> None:
@@ -205,6 +214,7 @@ SCENARIOS = (
     Scenario("Iceberg upkeep", iceberg_upkeep),
     Scenario("Iceberg orphans", iceberg_orphans),
     Scenario("large state", large_state),
+    Scenario("held lines", held_lines),
     Scenario("more than 100 files", many_files),
     Scenario("crash before publishing", crash_before_publishing),
     Scenario("second generation", second_generation),

@@ -118,9 +118,10 @@ def _event(match: re.Match[str]) -> LogEvent | None:
     """None if what stands for the status or the size is none."""
     host, identity, user, time, request, code, size, referrer, user_agent, trailing = match.groups()
     in_bytes = None if size == "-" else size_bytes(size)
-    if code not in _STATUSES or (in_bytes is None and size != "-"):
+    of_code = _STATUSES.get(code)
+    if of_code is None or (in_bytes is None and size != "-"):
         return None
-    status, in_class, is_error = _STATUSES[code]
+    status, in_class, is_error = of_code
     method, path, protocol = request_parts(request)
     return LogEvent(
         timestamp=event_time_ms(time),
