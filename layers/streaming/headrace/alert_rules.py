@@ -38,7 +38,7 @@ class Rule(Protocol):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that it reads: numbers, unless it compares them with texts."""
+        """The columns that it reads."""
         ...
 
     def judge(self, panes: Sequence[Pane]) -> Verdict | None:
@@ -154,15 +154,15 @@ class Absence(msgspec.Struct, frozen=True):
 
 
 class NewPattern(msgspec.Struct, frozen=True):
-    """A key shows up that was not there before, if one of its row's columns has one of these texts: a new error.
+    """A key shows up that was not there before, if a column of its row has one of these values: a new error.
 
     Raises:
-        ConfigurationError: the name cannot be one, or there is no text.
+        ConfigurationError: the name cannot be one, or there is no value.
     """
 
     name: str
     column: str = "severity"
-    one_of: tuple[str, ...] = ("ERROR", "FATAL")
+    one_of: tuple[str | int, ...] = ("ERROR", "FATAL")
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""

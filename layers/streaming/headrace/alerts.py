@@ -106,9 +106,14 @@ class Alerts(msgspec.Struct, frozen=True):
             raise ConfigurationError(f"{what}: {self.table!r} cannot be the name of a table")
         if isinstance(self.of, Windowed):
             _check_windows(what, self.of)
-            for rule in self.rules:
-                if unknown := [column for column in rule.columns if column not in self.of.aggregates]:
-                    raise ConfigurationError(f"{what}: rule {rule.name!r} reads {unknown[0]!r}, which is no aggregate")
+            known = [*self.of.aggregates]
+        else:
+            known = [*self.of.key, *self.of.samples]
+        for rule in self.rules:
+            if unknown := [column for column in rule.columns if column not in known]:
+                raise ConfigurationError(
+                    f"{what}: rule {rule.name!r} reads {unknown[0]!r}, which is none of {', '.join(known)}"
+                )
 
     @property
     def tables(self) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
 """A few values of a field as they came, of the events that another field marks: what a count was made of."""
 
 from collections.abc import Sequence
+from itertools import compress
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -10,6 +12,7 @@ from headrace.aggregates import Columns
 from headrace.cells import NO_EVENTS, Cells
 from headrace.errors import ConfigurationError
 
+_is_marked = itemgetter(1)
 MAX_CHARS = 500
 """Of one text: the rest is cut off."""
 
@@ -44,8 +47,9 @@ class Samples(Cells, frozen=True):
     def add(self, columns: Columns, rows: Sequence[int], values: Sequence[Any], times_ms: Sequence[int]) -> None:
         """Keep what comes first."""
         (cells,) = columns
-        for row, (text, marked) in zip(rows, values, strict=True):
-            if not marked or text is None:
+        # Most events are not marked: they are left out without a step of Python's.
+        for row, (text, _) in compress(zip(rows, values, strict=True), map(_is_marked, values)):
+            if text is None:
                 continue
             cell = cells[row]
             if cell.__class__ is bytes:

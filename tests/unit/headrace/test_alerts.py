@@ -6,7 +6,6 @@ Minutes are drawn: `.` ten lines, `#` ten lines with nine errors, `s` three erro
 import json
 from itertools import pairwise
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,10 +28,11 @@ from watched_lines import (
     topology,
 )
 
-from headrace.aggregates import Count, Last
+from headrace.aggregates import Count
 from headrace.alert_rules import NewPattern, Ratio
 from headrace.alerts import MAX_SUMMARY_CHARS, Alerts
 from headrace.errors import ConfigurationError, SchemaError
+from headrace.first_seen import FirstSeen
 from headrace.state import OpenRows
 from headrace.window_rows import Top
 from headrace.windowed import Windowed
@@ -230,31 +230,18 @@ def test_alerts_follow_from_the_list_of_lines_alone(lines, disorder, lateness, c
     assert run.logic.open_rows == 0
 
 
-class GivenRows(msgspec.Struct, frozen=True):
-    """An operator that gives out a row for each record: what it is called, and what it says."""
-
-    table: str = "rows"
-    key: tuple[str, ...] = ("service",)
-    samples: tuple[str, ...] = ("severity", "events")
-
-    def build(self, codec, place, lateness_ms, restored):
-        return Windowed(
-            self.table,
-            SlidingWindows(1),
-            self.key,
-            {"severity": Last("message"), "events": Count()},
-        ).build(codec, place, lateness_ms, restored)
+NEW = FirstSeen("new_messages", key=("service",), forget_after_ms=10 * MINUTE_MS, samples=("message", "is_error"))
 
 
 def test_rows_of_another_operator_are_judged_one_by_one_and_stay_a_table():
-    run = Run(topology(Alerts(GivenRows(), (NewPattern("new-error"),)), Alerts(WATCH, (ERRORS,))))
-    lines = [Line(NOON_MS + n, "a", is_error=False, message=text) for n, text in enumerate(["INFO", "FATAL", "WARN"])]
-    run.apply(records([*lines, *drawn({"end": END})]))
-    assert len(run.tables["rows"]) > 3
+    run = Run(topology(Alerts(NEW, (NewPattern("new-error", "is_error", (1,)),)), Alerts(WATCH, (ERRORS,))))
+    lines = [Line(NOON_MS + n, f"s{n}", is_error=n == 1, message="x" * 1000) for n in range(3)]
+    run.apply(records([*lines, *lines, *drawn({"end": END})]))
+    assert len(run.tables["new_messages"]) == 4
     (row,) = run.tables["alerts"]
-    assert row["summary"] == "new-error: a: new, with severity FATAL"
-    assert row["samples"] == ["FATAL"]
-    assert row["window_start"].timestamp() * 1000 == NOON_MS
+    assert row["summary"] == "new-error: s1: new, with is_error 1"
+    assert row["samples"] == ["x" * 500]
+    assert row["window_start"].timestamp() * 1000 == NOON_MS + 1
 
 
 @pytest.mark.parametrize(
@@ -263,7 +250,11 @@ def test_rows_of_another_operator_are_judged_one_by_one_and_stay_a_table():
         (lambda: Alerts(WATCH, ()), "need rules with a name of its own each"),
         (lambda: Alerts(WATCH, (ERRORS, ERRORS)), "need rules with a name of its own each"),
         (lambda: Alerts(WATCH, (ERRORS,), table="a b"), "cannot be the name of a table"),
-        (lambda: Alerts(MINUTES, (Ratio("r", "errors", "lines", 0.1),)), "reads 'lines', which is no aggregate"),
+        (
+            lambda: Alerts(MINUTES, (Ratio("r", "errors", "lines", 0.1),)),
+            "reads 'lines', which is none of events, errors",
+        ),
+        (lambda: Alerts(NEW, (NewPattern("n"),)), "reads 'severity', which is none of service, message, is_error"),
         (lambda: Alerts(_over(SlidingWindows(5)), (ERRORS,)), "cannot be watched"),
         (lambda: Alerts(_over(HoppingWindows(5, 2)), (ERRORS,)), "multiple of advance_ms"),
         (lambda: Alerts(_over(HoppingWindows(2, 5, leaves_gaps=True)), (ERRORS,)), "multiple of advance_ms"),
@@ -271,7 +262,7 @@ def test_rows_of_another_operator_are_judged_one_by_one_and_stay_a_table():
         (lambda: topology(Alerts(WATCH, (ERRORS,), table="minutes"), MINUTES), "'minutes' has another use"),
         (
             lambda: topology(
-                Alerts(GivenRows(), (NewPattern("n"),)), Windowed("rows", MINUTES.window, (), MINUTES.aggregates)
+                Alerts(NEW, (NewPattern("n", "message"),)), Windowed(NEW.table, MINUTES.window, (), MINUTES.aggregates)
             ),
             "another use",
         ),
