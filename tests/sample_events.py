@@ -19,22 +19,29 @@ EXPECTED = {
     "logs/json_lines": (
         *(17, 0, 0),
         {
-            **{"logs/service_minutes": 5, "logs/severity_minutes": 10},
-            **{"logs/pattern_minutes": 11, "logs/new_patterns": 13},
+            "logs/service_minutes": 5,
+            "logs/severity_minutes": 10,
+            "logs/pattern_minutes": 11,
+            "logs/new_patterns": 13,
         },
     ),
     "logs/access_log": (
         *(16, 0, 0),
         {
-            **{"logs/service_minutes": 4, "logs/severity_minutes": 9},
-            **{"logs/pattern_minutes": 13, "logs/new_patterns": 15},
+            "logs/service_minutes": 4,
+            "logs/severity_minutes": 9,
+            "logs/pattern_minutes": 13,
+            "logs/new_patterns": 15,
         },
     ),
     "logs/formats": (
         *(20, 2, 0),
         {
-            **{"logs/dead_letters": 2, "logs/service_minutes": 8, "logs/severity_minutes": 12},
-            **{"logs/pattern_minutes": 16, "logs/new_patterns": 18},
+            "logs/dead_letters": 2,
+            "logs/service_minutes": 8,
+            "logs/severity_minutes": 12,
+            "logs/pattern_minutes": 16,
+            "logs/new_patterns": 18,
         },
     ),
     "landing/clicks": (8, 2, 0, {"landing/clicks": 8, "landing/dead_letters": 2}),

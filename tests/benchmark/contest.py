@@ -27,7 +27,7 @@ MOST_RUNS = 3
 PEERS = {"bytewax", "quix"}
 """Contestants that have an environment of their own."""
 
-BESIDES = {"alerts"}
+BESIDES = {"alerts", "pattern_minutes", "new_patterns"}
 """Tables that we write besides, at our own cost: no counterpart looks for what is in them."""
 
 Answer = dict[str, Any]

@@ -10,7 +10,8 @@ from watched_lines import MINUTE_MS, Run
 
 from headrace.logs import AUTO
 from headrace.settings import Settings
-from headrace_cli.audit.expectation import Rules, expect_logs
+from headrace_cli.audit.expectation import Rules
+from headrace_cli.audit.log_expectation import expect_logs
 from headrace_cli.audit.records import Produced
 from logs.topology import topology
 
@@ -43,8 +44,7 @@ def test_the_audit_finds_the_same_alerts(lanes):
     lines = lines_of(lanes)
     run = Run(topology(Settings(max_skew_ms=10**12), AUTO))
     run.apply([record(n, line, topic="lines", timestamp_ms=NOON) for n, line in enumerate(lines)])
-    while run.tick():
-        pass
+    run.tick(final=True)
     produced = [Produced("lines", 3, n, NOON, b"k", line) for n, line in enumerate(lines)]
     expected = expect_logs(produced, "lines", Rules(max_skew_ms=10**12)).tables["logs/alerts"]
     assert sorted(map(comparable, run.tables["alerts"]), key=repr) == sorted(
