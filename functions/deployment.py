@@ -2,9 +2,10 @@
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import stores
+from headrace.lake import Rows
 from headrace.pipeline import Pipeline
 from headrace.settings import Settings
 from headrace.topology import Topology
@@ -26,7 +27,12 @@ DEFAULT_MEMORY_MB = 1024
 
 
 def pipeline(
-    name: str, topology_of: Callable[[str], Topology], config: Settings, *, keeps_state: bool = True
+    name: str,
+    topology_of: Callable[[str], Topology],
+    config: Settings,
+    *,
+    keeps_state: bool = True,
+    on_commit: Callable[[Sequence[Rows]], None] | None = None,
 ) -> Pipeline:
     """One pipeline on the deployment's stores.
 
@@ -35,6 +41,7 @@ def pipeline(
         topology_of: what to compute from a topic.
         config: of the deployment.
         keeps_state: whether it gets the same partitions again and again, so that keeping their state in memory pays.
+        on_commit: is shown the rows that a commit made final.
     """
     wired = Pipeline(
         name,
@@ -45,6 +52,7 @@ def pipeline(
         generation=config.generation,
         gaps=config.gaps,
         warm_rows=_warm_rows(config) if keeps_state else 0,
+        on_commit=on_commit,
     )
     # What is loaded by now, clients included, lives as long as the process, and a batch makes tens of thousands of
     # objects and no cycles: collecting as often as the interpreter does by default costs a good part of its time.

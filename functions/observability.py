@@ -52,9 +52,11 @@ def report_tables(totals: Totals, service: str) -> None:
         emit(counts, service, table=table)
 
 
-def emit(counts: Mapping[str, int], service: str, **dimensions: str) -> None:
-    """Write the counts, by metric, at once under these dimensions."""
+def emit(counts: Mapping[str, float], service: str, *, at_ms: int | None = None, **dimensions: str) -> None:
+    """Write the counts, by metric, at once under these dimensions: of now, or of a time of the last two weeks."""
     line = EphemeralMetrics(namespace=metrics.provider.namespace, service=service)
+    if at_ms is not None:
+        line.set_timestamp(at_ms)
     for name, value in dimensions.items():
         line.add_dimension(name, value)
     for name, count in counts.items():

@@ -16,6 +16,7 @@ LOGICAL_IDS = {
     "sweeper": "SweeperFunction",
     "catalog": "CatalogFunction",
     "iceberg": "IcebergFunction",
+    "alerts": "AlertsFunction",
 }
 
 

@@ -17,15 +17,36 @@ EXPECTED = {
         {"clickstream/dead_letters": 16, "clickstream/page_minutes": 4, "clickstream/sessions": 2},
     ),
     "logs/json_lines": (
-        *(16, 1, 0),
-        {"logs/dead_letters": 1, "logs/service_minutes": 5, "logs/severity_minutes": 9},
+        *(17, 0, 0),
+        {
+            "logs/service_minutes": 5,
+            "logs/severity_minutes": 10,
+            "logs/pattern_minutes": 11,
+            "logs/new_patterns": 13,
+        },
     ),
     "logs/access_log": (
-        *(15, 1, 0),
-        {"logs/dead_letters": 1, "logs/service_minutes": 4, "logs/severity_minutes": 8},
+        *(16, 0, 0),
+        {
+            "logs/service_minutes": 4,
+            "logs/severity_minutes": 9,
+            "logs/pattern_minutes": 13,
+            "logs/new_patterns": 15,
+        },
+    ),
+    "logs/formats": (
+        *(20, 2, 0),
+        {
+            "logs/dead_letters": 2,
+            "logs/service_minutes": 8,
+            "logs/severity_minutes": 12,
+            "logs/pattern_minutes": 16,
+            "logs/new_patterns": 18,
+        },
     ),
     "landing/clicks": (8, 2, 0, {"landing/clicks": 8, "landing/dead_letters": 2}),
-    "landing/logs": (9, 1, 0, {"landing/logs": 9, "landing/dead_letters": 1}),
+    # The last line of each key waits for lines that continue it.
+    "landing/logs": (10, 0, 0, {"landing/logs": 8}),
     "landing/raw": (8, 0, 0, {"landing/shop.inventory-v1_raw": 8}),
 }
 

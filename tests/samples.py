@@ -67,9 +67,15 @@ def hit(offset: int, at_ms: int, user: str = "ann", page: str = "/", value: floa
 
 
 def record(
-    offset: int, value: bytes | None, *, topic: str = "hits", partition: int = 0, timestamp_ms: int = 0
+    offset: int,
+    value: bytes | None,
+    *,
+    topic: str = "hits",
+    partition: int = 0,
+    timestamp_ms: int = 0,
+    key: bytes | None = b"k",
 ) -> Record:
-    return Record(topic, partition, offset, timestamp_ms or NOON_MS + offset, "CREATE_TIME", key=b"k", value=value)
+    return Record(topic, partition, offset, timestamp_ms or NOON_MS + offset, "CREATE_TIME", key=key, value=value)
 
 
 def lambda_event(records: Iterable[Record]) -> dict[str, Any]:

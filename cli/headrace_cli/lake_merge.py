@@ -18,6 +18,7 @@ from headrace.aggregates import Aggregate, Count, First, Last, Max, Mean, Min, S
 from headrace.distinct_count import DistinctCount
 from headrace.lake import column
 from headrace.quantiles import Quantile, Quantiles
+from headrace.sample_values import Samples
 from headrace.top_k import TopK
 from headrace_cli.lake_reader import LakeObjects, TableFile, file_batches
 from headrace_cli.lake_windows import Merging, WindowedTable, check_same
@@ -56,7 +57,7 @@ _KINDS: dict[str, tuple[type[Any], tuple[str, ...]]] = {
         (_OWN, (Count, Sum, Min, Max)),
         (_TIMED, (First, Last)),
         (("{}__sum", "{}__count"), (Mean,)),
-        (_SKETCH, (DistinctCount, Quantile, Quantiles, TopK)),
+        (_SKETCH, (DistinctCount, Quantile, Quantiles, Samples, TopK)),
     )
     for kind in kinds
 }

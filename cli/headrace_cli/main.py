@@ -28,6 +28,7 @@ _COMMANDS = {
     "generation": ("generation:generation", "Look at generations, end one, begin the next."),
     "kafka": ("kafka:kafka", "Run a real Apache Kafka on this machine: start, stop, status."),
     "lake": ("lake:lake", "Look into the lake: list tables, show rows, merge partial ones, copy a table out."),
+    "logs": ("logs:logs", "Try log lines: what the logs function makes of a file."),
     "produce": ("produce:produce", "Send the records of a file to a Kafka topic."),
     "schema": ("schema:schema", "Look into Avro schemas: a file's columns, and whether a new version can follow."),
 }

@@ -8,6 +8,8 @@ from headrace import schema
 from headrace.avro import AvroCodec
 from headrace.codec import Codec, JsonCodec, LogCodec, RawCodec
 from headrace.errors import ConfigurationError
+from headrace.land_logs import LandLogs
+from headrace.logs import AUTO
 from headrace.operators import Land
 from headrace.settings import Bucket, Settings
 from headrace.topology import Topology
@@ -36,10 +38,11 @@ def topologies(settings: Settings) -> Callable[[str], Topology]:
 
 
 def _topology(topic: str, settings: Settings) -> Topology:
-    codec = _codec(settings.landing_codecs.get(topic, "raw"), settings)
+    codec = _codec(topic, settings)
+    bucket = _bucket(topic, settings)
     return Topology(
         codec=codec,
-        operators=(Land(_bucket(topic, settings)),),
+        operators=(LandLogs(bucket) if isinstance(codec, LogCodec) else Land(bucket),),
         event_time=_event_time(codec, settings.landing_event_times.get(topic)),
         max_skew_ms=settings.max_skew_ms,
     )
@@ -62,7 +65,8 @@ def _event_time(codec: Codec, chosen: str | None) -> str | None:
     return None if chosen == KAFKA_TIME else chosen
 
 
-def _codec(name: str, settings: Settings) -> Codec:
+def _codec(topic: str, settings: Settings) -> Codec:
+    name = settings.landing_codecs.get(topic, "raw")
     kind, *files = name.split(":")
     if files and all(file and Path(file).name == file for file in files):
         schemas = [schema.load(SCHEMAS / file) for file in files]
@@ -72,7 +76,7 @@ def _codec(name: str, settings: Settings) -> Codec:
         if kind == "avro" and len(schemas) <= 2:  # noqa: PLR2004 - the wanted one and the writer's
             return AvroCodec(schemas[0], schemas[-1])
     if name == "log":
-        return LogCodec(schema.load(LOG_SCHEMA))
+        return LogCodec(schema.load(LOG_SCHEMA), settings.log_formats.get(topic, AUTO))
     if name == "raw":
         return RawCodec()
     raise ConfigurationError(

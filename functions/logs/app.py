@@ -5,13 +5,14 @@ from typing import Any
 import deployment
 import dry_run
 import raw_event
-from logs.topology import NAME, topology
+from logs.minute_metrics import MinuteMetrics
+from logs.topology import NAME, SERVICE_MINUTES, topologies
 from observability import logger, metrics, report
 
 settings = deployment.settings()
 raw_event.ask_for(settings)
-TOPOLOGY = topology(settings)
-pipeline = deployment.pipeline(NAME, lambda _topic: TOPOLOGY, settings)
+minutes = MinuteMetrics(SERVICE_MINUTES.table)
+pipeline = deployment.pipeline(NAME, topologies(settings), settings, on_commit=minutes)
 
 
 @logger.inject_lambda_context

@@ -1,14 +1,20 @@
 """What is computed from the logs. Change a window or a column here; then deploy with a new generation."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from headrace import schema
 from headrace.aggregates import Count, Mean, Sum
 from headrace.codec import LogCodec
+from headrace.first_seen import FirstSeen
+from headrace.logs import AUTO
+from headrace.quantiles import Quantiles
 from headrace.settings import Settings
 from headrace.topology import Topology
+from headrace.window_rows import Top
 from headrace.windowed import Windowed
 from headrace.windows import TumblingWindows
+from logs.alerting import SILENCE, TROUBLE
 
 NAME = "logs"
 SCHEMA = Path(__file__).parents[1] / "schemas" / "log_event.avsc"
@@ -17,7 +23,7 @@ MINUTE = TumblingWindows(size_ms=60_000)
 SEVERITY_MINUTES = Windowed(
     table="severity_minutes",
     window=MINUTE,
-    key=("service", "severity"),
+    key=("service", "severity", "status_class"),
     aggregates={"events": Count()},
 )
 # The ratio is `errors / events`: readers who merge partitions divide the sums, they do not average the ratios.
@@ -25,15 +31,44 @@ SERVICE_MINUTES = Windowed(
     table="service_minutes",
     window=MINUTE,
     key=("service",),
-    aggregates={"events": Count(), "errors": Sum("is_error"), "error_ratio": Mean("is_error")},
+    aggregates={
+        "events": Count(),
+        "errors": Sum("is_error"),
+        "error_ratio": Mean("is_error"),
+        "unparsed": Sum("is_unparsed"),
+        "bytes": Sum("bytes"),
+        "latency_ms": Quantiles("latency_ms", (0.5, 0.95, 0.99)),
+    },
+)
+PATTERN_MINUTES = Windowed(
+    table="pattern_minutes",
+    window=MINUTE,
+    key=("service", "severity", "pattern"),
+    aggregates={"events": Count()},
+    top=Top(50, by="events"),
+)
+# With the first message of each. A key that was silent for a week is news again.
+NEW_PATTERNS = FirstSeen(
+    table="new_patterns", key=("service", "severity", "pattern"), forget_after_ms=7 * 86_400_000, samples=("message",)
 )
 
 
-def topology(settings: Settings) -> Topology:
-    """Both operators over the parsed lines."""
+def topologies(settings: Settings) -> Callable[[str], Topology]:
+    """The topology of each topic: they differ in the lines' format.
+
+    Raises:
+        ConfigurationError: a topic's format is unknown, or its parameters are wrong.
+    """
+    declared = {topic: topology(settings, log_format) for topic, log_format in settings.log_formats.items()}
+    detecting = topology(settings, AUTO)
+    return lambda topic: declared.get(topic, detecting)
+
+
+def topology(settings: Settings, log_format: str) -> Topology:
+    """All of it over the parsed lines."""
     return Topology(
-        codec=LogCodec(schema.load(SCHEMA)),
-        operators=(SEVERITY_MINUTES, SERVICE_MINUTES),
+        codec=LogCodec(schema.load(SCHEMA), log_format),
+        operators=(SEVERITY_MINUTES, SERVICE_MINUTES, PATTERN_MINUTES, NEW_PATTERNS, TROUBLE, SILENCE),
         event_time="timestamp",
         out_of_orderness_ms=settings.out_of_orderness_ms,
         allowed_lateness_ms=settings.allowed_lateness_ms,

@@ -22,7 +22,9 @@ DISORDER_MS = 20_000
 USERS, PAGES, HOSTS = 20_000, 500, 200
 SERVICES = [f"service-{number:02}" for number in range(20)]
 EVENT_TYPES = ["view"] * 12 + ["click"] * 5 + ["add_to_cart"] * 2 + ["purchase"]
+WEB_SERVERS = [f"web-{number:02}".encode() for number in range(20)]
 LEVELS = ["INFO"] * 16 + ["WARN"] * 3 + ["ERROR"]
+SYSLOG_SEVERITIES = [6] * 16 + [4] * 3 + [3]
 STATUSES = [200] * 16 + [304, 404, 404, 500]
 NOON_MS = 1_710_331_200_000
 """2024-03-13T12:00:00Z."""
@@ -59,6 +61,26 @@ def avro_clicks(number: int, partitions: int) -> str:
 def log_lines(number: int, partitions: int) -> str:
     """The JSON text of a batch of log lines: half of them JSON, half in the combined access log format."""
     return event("logs", number, partitions, _log_line)
+
+
+def json_lines(number: int, partitions: int) -> str:
+    """The JSON text of a batch of JSON log lines."""
+    return event("logs", number, partitions, _json_line)
+
+
+def combined_lines(number: int, partitions: int) -> str:
+    """The JSON text of a batch of lines in the combined access log format."""
+    return event("logs", number, partitions, _combined_line)
+
+
+def syslog_lines(number: int, partitions: int) -> str:
+    """The JSON text of a batch of RFC 5424 lines with structured data."""
+    return event("logs", number, partitions, _syslog_line)
+
+
+def java_lines(number: int, partitions: int) -> str:
+    """The JSON text of a batch of lines as log4j writes them: time, thread, level, logger, message."""
+    return event("logs", number, partitions, _java_line)
 
 
 def event(
@@ -110,15 +132,45 @@ def _click(chance: random.Random, _index: int, time_ms: int) -> Payload:
 
 
 def _log_line(chance: random.Random, index: int, time_ms: int) -> Payload:
+    return (_combined_line if index % 2 else _json_line)(chance, index, time_ms)
+
+
+def _combined_line(chance: random.Random, _index: int, time_ms: int) -> Payload:
     moment = datetime.fromtimestamp(time_ms / 1000, UTC)
     host, path = f"10.0.0.{chance.randrange(HOSTS)}", f"/api/v1/orders/{chance.randrange(100_000)}"
-    status, size = chance.choice(STATUSES), chance.randrange(100_000)
-    if index % 2:
-        line = (
-            f'{host} - - [{moment:%d/%b/%Y:%H:%M:%S} +0000] "GET {path} HTTP/1.1" {status} {size} '
-            f'"https://www.example.com/" "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/122.0.0.0"'
-        )
-        return host.encode(), line.encode()
+    line = (
+        f'{host} - - [{moment:%d/%b/%Y:%H:%M:%S} +0000] "GET {path} HTTP/1.1" {chance.choice(STATUSES)} '
+        f'{chance.randrange(100_000)} "https://www.example.com/" '
+        '"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/122.0.0.0"'
+    )
+    return chance.choice(WEB_SERVERS), line.encode()
+
+
+def _syslog_line(chance: random.Random, _index: int, time_ms: int) -> Payload:
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    service, host = chance.choice(SERVICES), f"web-{chance.randrange(HOSTS)}.example.com"
+    order = chance.getrandbits(128)
+    line = (
+        f"<{16 * 8 + chance.choice(SYSLOG_SEVERITIES)}>1 {moment.isoformat(timespec='milliseconds')} {host} {service} "
+        f'{chance.randrange(100_000)} ID{chance.randrange(50)} [order@32473 id="{order:032x}" region="eu-central-1"] '
+        f"order {order:032x} was looked up in the catalogue"
+    )
+    return service.encode(), line.encode()
+
+
+def _java_line(chance: random.Random, _index: int, time_ms: int) -> Payload:
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    service = chance.choice(SERVICES)
+    line = (
+        f"{moment:%Y-%m-%d %H:%M:%S},{time_ms % 1000:03} [http-nio-8080-exec-{chance.randrange(20)}] "
+        f"{chance.choice(LEVELS)} com.example.shop.{service.replace('-', '')}.Catalogue - "
+        f"order {chance.getrandbits(128):032x} was looked up in the catalogue"
+    )
+    return service.encode(), line.encode()
+
+
+def _json_line(chance: random.Random, _index: int, time_ms: int) -> Payload:
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
     service = chance.choice(SERVICES)
     line = {
         "timestamp": moment.isoformat(timespec="milliseconds"),
@@ -126,8 +178,8 @@ def _log_line(chance: random.Random, index: int, time_ms: int) -> Payload:
         "service": service,
         "message": f"order {chance.getrandbits(128):032x} was looked up in the catalogue",
         "latency_ms": chance.randrange(1, 900),
-        "host": host,
-        "path": path,
+        "host": f"10.0.0.{chance.randrange(HOSTS)}",
+        "path": f"/api/v1/orders/{chance.randrange(100_000)}",
     }
     return service.encode(), compact(line)
 

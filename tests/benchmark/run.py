@@ -28,6 +28,7 @@ from functools import partial
 
 import footprint
 import iceberg_tables
+import patterns_contest
 import phases
 from broker_contest import BrokerContest
 from contest import Contest, RunContest
@@ -53,6 +54,8 @@ BYTEWAX = Target("ratio", at_least=8)
 ABSOLUTE = Target("ours_value", at_least=250_000, informative=True)
 LANDING = Target("ratio", at_least=2.5)
 LANDING_RATE = Target("ours_value", at_least=200_000, informative=True)
+LINES = Target("ours_value", at_least=150_000, informative=True)
+SHIPPED_LINES = Target("ours_value", at_least=60_000, informative=True)
 LANDING_AVRO = Target("ratio", at_least=2.5, informative=True)
 """Decoding is in Python, more than half of the time."""
 LARGE_RATE = Target("ours_value", at_least=82_420, informative=True)
@@ -113,6 +116,10 @@ CONTESTS = [
     RuntimeContest("landing of orders", "orjson+pyarrow", "orders", 1, LARGE_RATE, LANDING_WARM_UP, _CONNECT),
     Contest("logs", "json+re", "logs", 1),
     Contest("logs", "json+re", "logs", 8),
+    Contest("logs in JSON", "json+re", "json lines", 1, LINES),
+    Contest("access logs", "json+re", "combined lines", 1, LINES),
+    Contest("syslog", "json+re", "syslog lines", 1, SHIPPED_LINES),
+    Contest("log4j text", "json+re", "java lines", 1, SHIPPED_LINES),
 ]
 
 Part = Callable[[], Iterator[Measurement]]
@@ -126,6 +133,7 @@ def parts(*, quick: bool) -> dict[str, Part]:
         **{curve.name: partial(curve.measurements, commits) for curve in CURVES},
         "landing, where its time goes": partial(phases.measurements, repeats),
         "iceberg": iceberg_tables.measurements,
+        "patterns": partial(patterns_contest.measurements, repeats),
         "footprint": partial(footprint.measurements, repeats),
     }
 

@@ -37,6 +37,7 @@ WINDOWS = (
     *("calendar", "calendar late", "calendar early"),
     *("sliding", "sliding late"),
     *("sessions", "sessions late", "sessions early", "sessions retracted"),
+    "firsttimes",
 )
 """Kinds of windows, and what comes out of them."""
 

@@ -384,7 +384,7 @@ GUARDS = [
     guard(
         "old-generations-end",
         "the sweeper finishes the generations before, whatever the topic still gets",
-        ("sweeper", "if self._drain or checkpoint.key.generation != self._generation:", "if False:"),
+        ("sweeper", "if self._is_abandoned(checkpoint):", "if False:"),
     ),
     guard(
         "janitor-age",

@@ -1,18 +1,36 @@
 """The sets of operators that schedules are about, in the oracle's words, and the library's words for those."""
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 from arro3.core import DataType
-from chaos.oracle.rules import Calendar, Column, Declared, Hopping, Rules, Sessions, Sliding, Top, Tumbling
+from chaos.oracle.lines import DOUBLE, SILENT
+from chaos.oracle.rules import (
+    Calendar,
+    Column,
+    Declared,
+    FirstTimes,
+    Hopping,
+    Lines,
+    Rules,
+    Sessions,
+    Sliding,
+    Top,
+    Tumbling,
+)
 from samples import HIT_AVSC
 
 from headrace import schema, windows
 from headrace.aggregates import Aggregate, Count, First, Last, Max, Mean, Min, Sum
-from headrace.codec import JsonCodec
+from headrace.codec import Decoded, JsonCodec
+from headrace.first_seen import FirstSeen
 from headrace.fold import Folded
-from headrace.operators import Land
+from headrace.land_logs import LandLogs
+from headrace.log_event import LogEvent
+from headrace.operators import Land, Operator
+from headrace.records import Record
 from headrace.topology import Topology
 from headrace.window_rows import Top as KeptKeys
 from headrace.windowed import Windowed
@@ -62,6 +80,8 @@ class OperatorSet(NamedTuple):
     landing: bool = False
     starts_at_ms: int = 0
     """When the first events happen."""
+    lines: Lines | None = None
+    """How records are landed that are taken for log lines."""
     step_ms: int = 1
     """Event times, out-of-orderness and lateness are multiples of it."""
 
@@ -80,6 +100,7 @@ HOPPING_AND_EARLY = OperatorSet(
     (
         Declared("hops", Hopping(15, 5, offset_ms=3), ("page",), (EVENTS, SUM, MEAN), lateness_ms=12, early=True),
         Declared("visits", Sessions(10), ("user",), (EVENTS, FIRST, LAST), lateness_ms=25, early=True),
+        Declared("newcomers", FirstTimes(40, 100), ("user", "page"), ()),
     ),
 )
 SLIDING_AND_TOP = OperatorSet(
@@ -88,6 +109,7 @@ SLIDING_AND_TOP = OperatorSet(
         Declared("moments", Sliding(10), ("user",), (EVENTS, SUM, VALUES), complete=True),
         Declared("best", Tumbling(20, offset_ms=-7), ("page",), (EVENTS, SUM), top=Top(1, "events")),
         Declared("glimpses", Hopping(5, 10), ("user", "page"), (EVENTS, FIRST)),
+        Declared("new_pages", FirstTimes(15, 3, ("user", "value")), ("page",), ()),
     ),
 )
 CALENDAR = OperatorSet(
@@ -103,16 +125,59 @@ CALENDAR = OperatorSet(
     starts_at_ms=1_679_774_400_000,  # 2023-03-25T20:00Z: the night in which Berlin's clocks go forward
     step_ms=_QUARTER_MS,
 )
-SETS = (*[TUMBLING_AND_SESSIONS] * 3, HOPPING_AND_EARLY, SLIDING_AND_TOP, CALENDAR)
+LOG_LINES = OperatorSet(
+    "log lines",
+    (Declared("users", Tumbling(10), ("user",), (EVENTS,)),),
+    landing=True,
+    lines=Lines(hold_ms=25, streams=2, lines=3, characters=24),
+)
+SETS = (*[TUMBLING_AND_SESSIONS] * 3, HOPPING_AND_EARLY, SLIDING_AND_TOP, CALENDAR, LOG_LINES)
 """As often as a schedule is about them."""
+
+
+class HitLines:
+    """Hits as log lines, as `oracle.lines` says: several events of a record, one line that goes on, or none."""
+
+    rescues = False
+    schema = schema.parse(
+        json.dumps(
+            {
+                "type": "record",
+                "name": "Line",
+                "fields": [
+                    {"name": "timestamp", "type": ["null", {"type": "long", "logicalType": "timestamp-millis"}]},
+                    {"name": "format", "type": "string"},
+                    *(
+                        {"name": name, "type": ["null", "string"]}
+                        for name in ("service", "user", "message", "stack_trace")
+                    ),
+                ],
+            }
+        )
+    )
+
+    def decode(self, records: Sequence[Record]) -> Decoded:
+        hits = _CODEC.decode(records)
+        decoded = Decoded([], [], hits.poison)
+        for record, hit in zip(hits.records, hits.values, strict=True):
+            if hit.value is None:
+                decoded.continuations.append((record, f"{hit.page} {hit.at}"))
+            elif hit.value == SILENT:
+                decoded.silent.append(record)
+            else:
+                event = LogEvent(timestamp=hit.at, format="hit", service=hit.page, user=hit.user, message=hit.page)
+                times = 2 if hit.value == DOUBLE else 1
+                decoded.records += [record] * times
+                decoded.values += [event] * times
+        return decoded
 
 
 def topology(rules: Rules) -> Topology:
     """All of it, over one topic."""
     return Topology(
-        codec=_CODEC,
-        operators=(*map(_operator, rules.operators), *([Land()] if rules.landing else [])),
-        event_time="at",
+        codec=HitLines() if rules.lines else _CODEC,
+        operators=(*map(_operator, rules.operators), *([_landing(rules)] if rules.landing else [])),
+        event_time="timestamp" if rules.lines else "at",
         out_of_orderness_ms=rules.out_of_orderness_ms,
         max_skew_ms=rules.max_skew_ms,
         # So few that batches with a jump of the clock in them take several turns.
@@ -120,7 +185,23 @@ def topology(rules: Rules) -> Topology:
     )
 
 
-def _operator(declared: Declared) -> Windowed:
+def _landing(rules: Rules) -> Land | LandLogs:
+    if rules.lines is None:
+        return Land()
+    hold_ms, streams, lines, characters = rules.lines
+    return LandLogs(hold_ms=hold_ms, max_streams=streams, max_lines=lines, max_characters=characters)
+
+
+def _operator(declared: Declared) -> Operator:
+    if isinstance(declared.window, FirstTimes):
+        return FirstSeen(
+            table=declared.table,
+            key=declared.key,
+            forget_after_ms=declared.window.forget_after_ms,
+            capacity=declared.window.capacity,
+            samples=declared.window.samples,
+            complete=declared.complete,
+        )
     return Windowed(
         table=declared.table,
         window=_window(declared),
@@ -145,6 +226,8 @@ def _window(declared: Declared) -> windows.Windows:
             return windows.SlidingWindows(size_ms)
         case Sessions(gap_ms):
             return windows.SessionWindows(gap_ms)
+        case FirstTimes():
+            raise AssertionError("these are no windows")
 
 
 def _aggregate(column: Column) -> Aggregate:

@@ -59,4 +59,4 @@ def _rules(operators: OperatorSet, out_of_orderness: int, lateness: int) -> Rule
     """Disorder and lateness in steps; an operator that has a lateness of its own keeps it."""
     lateness_ms = lateness * operators.step_ms
     declared = [each._replace(lateness_ms=each.lateness_ms or lateness_ms) for each in operators.operators]
-    return Rules(tuple(declared), out_of_orderness * operators.step_ms, MAX_SKEW_MS, operators.landing)
+    return Rules(tuple(declared), out_of_orderness * operators.step_ms, MAX_SKEW_MS, operators.landing, operators.lines)

@@ -15,6 +15,7 @@ from chaos.oracle.rules import (
     Column,
     Declared,
     Hopping,
+    Lines,
     Logged,
     Rules,
     Sessions,
@@ -254,3 +255,23 @@ def test_a_session_that_was_never_given_out_is_not_taken_back():
     found = expected(log(5, 1), [2], only(EARLY_SESSIONS))
     assert early(found) == []
     assert bounds(found.tables["sessions"]) == [(1, 15)]
+
+
+def test_lines_are_landed_with_what_continues_them():
+    """Records    line  goes on  nothing  two lines  goes on  line          goes on
+    key k      at 1                    at 2              40 after the hold
+    """
+    values = (1.0, None, 0, 3.5, None, 1.0, None)
+    times = (1, 5, 6, 2, 7, 40, 8)
+    log = [logged(offset, at, value=value) for offset, (at, value) in enumerate(zip(times, values, strict=True))]
+    rules = BOTH._replace(lines=Lines(hold_ms=20, streams=2, lines=5, characters=100))
+    found = expected(log, [7], rules)
+    rows = {(row[8], row[4], row[5]) for row in found.tables["hits"].elements()}
+    assert rows == {(0, "/", "/ 5"), (3, "/", None), (3, "/", "/ 7"), (5, "/", "/ 8")}
+    assert (found.applied, found.ticks) == (7, [Tick(7, 60)])
+
+
+def test_a_line_that_continues_nothing_is_a_row_of_its_own():
+    rules = BOTH._replace(lines=Lines(hold_ms=20, streams=2, lines=5, characters=100))
+    (row,) = expected([logged(0, 5, value=None)], [], rules).tables["hits"]
+    assert row[:6] == (None, "continuation", "k", None, "/ 5", None)

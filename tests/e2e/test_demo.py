@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from headrace_cli.generator.streams import OUTAGE_MESSAGES, OUTAGE_SERVICE
 from kafka_esm import EmbeddedBroker
 
 HEADRACE = [sys.executable, "-c", "from headrace_cli.main import main; main()"]
@@ -20,6 +22,7 @@ WINDOW_TABLES = {
     "clickstream/sessions",
     "logs/service_minutes",
     "logs/severity_minutes",
+    "logs/alerts",
 }
 
 
@@ -45,9 +48,20 @@ def exact(done):
     assert result["exact"] is True
     assert result["differences"] == []
     for counts in result["topics"].values():
-        assert counts["produced"] == counts["landed"] + counts["dead"]
+        assert counts["produced"] == counts["landed"] + counts["joined"] + counts["dead"]
         assert counts["skipped"] == 0
     return result
+
+
+def the_outage(result):
+    """Its one alert; generated streams have one outage, of payments."""
+    (alert,) = [alert for alert in result["alerts"] if alert["rule"] == "error-ratio"]
+    assert json.loads(alert["key"]) == {"service": OUTAGE_SERVICE}
+    assert alert["value"] > alert["threshold"]
+    assert len(alert["samples"]) == 3
+    assert set(alert["samples"]) <= set(OUTAGE_MESSAGES), "lines of the outage"
+    assert max(Counter(alert["alert_id"] for alert in result["alerts"]).values()) == 1, "none twice"
+    return alert
 
 
 def processes_of(scratch):
@@ -68,19 +82,46 @@ def test_a_small_run_is_exact_and_leaves_nothing_behind(scratch, monkeypatch):
     result = exact(done)
     assert done.stderr == ""
     assert sum(counts["produced"] for counts in result["topics"].values()) == 3000
-    # The generator's bad records, of every kind, and its late ones.
-    assert all(counts["dead"] > 5 and counts["late"] > 0 for counts in result["topics"].values())
+    # The generator's bad records, of every kind, and its late ones; some of the bad lines are events without a format.
+    assert all(counts["dead"] > 3 and counts["late"] > 0 for counts in result["topics"].values())
     assert all(result["tables"][table] > 0 for table in WINDOW_TABLES)
     assert result["tables"]["landing/dead_letters"] == sum(counts["dead"] for counts in result["topics"].values())
     assert result["records_per_second"] > 0
+    assert result["topics"]["logs"]["joined"] > 5, "lines of stack traces"
+    assert result["as_landed"] == 0, "the audit has read every line itself"
+    the_outage(result)
     assert list(scratch.iterdir()) == []
+
+
+def test_in_the_outage_the_error_ratio_rises_and_an_alert_says_so_at_its_beginning(tmp_path):
+    out = tmp_path / "out"
+    result = exact(headrace("demo", "--records", "12000", "--seed", "3", "--json", "--out", out))
+    minutes = duckdb.execute(
+        "SELECT epoch_ms(window_start), sum(errors) / sum(events), sum(events) "
+        f"FROM read_parquet('{out}/lake/logs/service_minutes/**/*.parquet') WHERE service = '{OUTAGE_SERVICE}' "
+        "GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    troubled = [start_ms for start_ms, ratio, events in minutes if ratio > 0.25 and events >= 20]
+    alert = the_outage(result)
+    assert alert["window_end"] == troubled[0] + 60_000, "the first minute of it raises the alert"
+    assert troubled == list(range(troubled[0], troubled[0] + 4 * 60_000, 60_000))
+    usual = [ratio * events for start_ms, ratio, events in minutes if start_ms not in troubled]
+    assert sum(usual) / sum(events for start_ms, _, events in minutes if start_ms not in troubled) < 0.05
 
 
 def test_another_seed_for_a_person_with_a_lake_that_stays(scratch, tmp_path):
     out = tmp_path / "out"
     done = headrace("demo", "--records", "3000", "--seed", "2", "--out", out)
     assert done.returncode == 0, done.stderr
-    for title in ("Top pages of the busiest minutes", "sessions", "most errors", "The lake", "Audit", "EXACT"):
+    for title in (
+        "Top pages of the busiest minutes",
+        "sessions",
+        "most errors",
+        "Alerts: ",
+        "The lake",
+        "Audit",
+        "EXACT",
+    ):
         assert title in done.stdout
     assert list(scratch.iterdir()) == []
 
@@ -133,7 +174,8 @@ def test_real_clicks_and_real_logs(shared_data, tmp_path):
     result = exact(headrace("demo", *files, "--json", "--out", tmp_path / "out"))
     clicks, logs = result["topics"]["clicks"], result["topics"]["logs"]
     assert (clicks["produced"], clicks["landed"], clicks["dead"], clicks["late"]) == (31_106, 31_106, 0, 0)
-    assert (logs["produced"], logs["landed"] + logs["dead"]) == (2_000, 2_000)
+    assert (logs["produced"], logs["landed"], logs["joined"]) == (2_000, 2_000, 0)
+    assert result["as_landed"] == 0
     assert result["tables"]["clickstream/sessions"] == 3_605
     assert result["tables"]["landing/clicks"] == 31_106
 
@@ -144,7 +186,7 @@ def test_a_broker_of_ones_own(tmp_path):
         servers = broker.bootstrap_servers
         done = headrace("demo", "--records", "1000", "--kafka", servers, "--json", "--out", tmp_path / "out")
     result = exact(done)
-    assert set(result["tables"]) >= WINDOW_TABLES
+    assert set(result["tables"]) >= WINDOW_TABLES - {"logs/alerts"}
     assert done.stderr.startswith("the topics headrace-demo-")
     assert done.stderr.endswith(f" stay at {servers}\n")
 

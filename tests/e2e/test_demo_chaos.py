@@ -3,12 +3,13 @@
 import json
 import signal
 import subprocess
+from collections import Counter
 
 import pytest
 
 from kafka_esm import Fault
 
-from .test_demo import HEADRACE, headrace, processes_of, wait_until_functions_work
+from .test_demo import HEADRACE, exact, headrace, processes_of, the_outage, wait_until_functions_work
 
 KINDS = {str(fault) for fault in Fault}
 
@@ -33,9 +34,29 @@ def test_with_every_kind_of_fault_the_results_are_exact(runtime, scratch):
     assert result["chaos"].keys() == KINDS
     assert min(result["chaos"].values()) > 0
     for counts in result["topics"].values():
-        assert counts["produced"] == counts["landed"] + counts["dead"]
+        assert counts["produced"] == counts["landed"] + counts["joined"] + counts["dead"]
         assert counts["skipped"] > 0, "nothing was applied before it came again"
+    the_outage(result)
     assert (list(scratch.iterdir()), processes_of(scratch)) == ([], [])
+
+
+@pytest.fixture(scope="module")
+def calm():
+    """What a run without faults shows."""
+    return exact(headrace("demo", "--records", "12000", "--json"))
+
+
+@pytest.mark.parametrize("seed", [1, 11])
+def test_an_outage_is_one_alert_whatever_happens_to_the_batches(seed, calm):
+    done = headrace("demo", "--records", "12000", "--chaos", str(seed), "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    chaotic = json.loads(done.stdout)
+    assert chaotic["exact"]
+    assert chaotic["chaos"].pop("seed") == seed
+    assert sum(chaotic["chaos"].values()) > 10
+    for result in (calm, chaotic):
+        assert Counter(alert["rule"] for alert in result["alerts"] if alert["samples"]) == {"error-ratio": 1}
+    assert the_outage(calm)["samples"] == the_outage(chaotic)["samples"]
 
 
 @pytest.mark.runtime

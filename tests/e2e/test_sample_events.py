@@ -23,7 +23,10 @@ def template():
     return SamTemplate.load(ROOT / "template.yaml", OVERRIDES)
 
 
-@pytest.mark.parametrize("name", [*EXPECTED, "sweeper/schedule", "catalog/schedule", "iceberg/schedule"])
+OTHERS = ("sweeper/schedule", "catalog/schedule", "iceberg/schedule", "alerts/published")
+
+
+@pytest.mark.parametrize("name", [*EXPECTED, *OTHERS])
 def test_each_event_prints_its_rows(template, name):
     """An execution environment of its own for each, as `sam local invoke` has: a warm one would skip known offsets."""
     function = replace(template.function(LOGICAL_IDS[name.partition("/")[0]]), code_uri=BUILT / "functions")

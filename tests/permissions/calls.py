@@ -69,18 +69,21 @@ def needed(exchange: Exchange) -> list[Request]:
         return list(_s3(exchange))
     if service == "glue":
         return list(_glue(exchange))
+    if service == "sns":
+        return list(_sns(exchange))
     raise UnknownCall(f"service {service}: {exchange.method} {exchange.path}")
 
 
-def of_the_key(request: Request) -> Request:
-    """What KMS is asked in the caller's name when a customer's key encrypts the bucket and the table.
+def of_the_key(request: Request) -> list[Request]:
+    """What KMS is asked in the caller's name when a customer's key encrypts the bucket, the table and the topic.
 
     S3 decrypts what it reads and makes a data key for what it writes, also with a bucket key; listing and deleting need
-    no key. DynamoDB asks to decrypt its table's key.
+    no key. DynamoDB asks to decrypt its table's key. Who publishes to a topic makes a data key and decrypts it.
     """
     service, operation = request.action.split(":")
-    action = "kms:GenerateDataKey" if operation == "PutObject" else "kms:Decrypt"
-    return Request(action, KEY_ARN, (("kms:ViaService", (f"{service}.{REGION}.amazonaws.com",)), TLS))
+    actions = {"PutObject": ["kms:GenerateDataKey"], "Publish": ["kms:Decrypt", "kms:GenerateDataKey"]}
+    context = (("kms:ViaService", (f"{service}.{REGION}.amazonaws.com",)), TLS)
+    return [Request(action, KEY_ARN, context) for action in actions.get(operation, ["kms:Decrypt"])]
 
 
 def table_arn(table: str) -> str:
@@ -160,6 +163,14 @@ def _glue(exchange: Exchange) -> Iterator[Request]:
     table = [f"table/{database}/{table_of(body)}"] if table_of else []
     for place in ("catalog", f"database/{database}", *table):
         yield Request(f"glue:{operation}", f"arn:aws:glue:{REGION}:{DEFAULT_ACCOUNT_ID}:{place}", (TLS,))
+
+
+def _sns(exchange: Exchange) -> Iterator[Request]:
+    """A batch is asked for as each of its messages would be."""
+    body = parse_qs(exchange.body.decode())
+    if body["Action"] != ["PublishBatch"]:
+        raise UnknownCall(f"sns: {body['Action']}")
+    yield Request("sns:Publish", body["TopicArn"][0], (TLS,))
 
 
 def _s3_object(exchange: Exchange, bucket: str, key: str) -> Iterator[Request]:

@@ -18,10 +18,10 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import validate_application  # noqa: E402 - found through the line above
 
-BUCKET, TABLE, DATABASE = "lake", "checkpoints", "headrace_dev"
+BUCKET, TABLE, DATABASE, TOPIC = "lake", "checkpoints", "headrace_dev", "alerts"
 FUNCTIONS = (
     *("ClickstreamFunction", "LogsFunction", "LandingFunction"),
-    *("SweeperFunction", "CatalogFunction", "IcebergFunction"),
+    *("SweeperFunction", "CatalogFunction", "IcebergFunction", "AlertsFunction"),
 )
 PSEUDO = {
     "AWS::AccountId": DEFAULT_ACCOUNT_ID,
@@ -74,7 +74,8 @@ class Deployed:
     def _attaching(self, role_name: str) -> Iterator[Mapping[str, Any]]:
         """Managed policies that name the role, instead of being named by it."""
         for resource in self._resources.values():
-            attaches = {"Ref": role_name} in resource.get("Properties", {}).get("Roles", [])
+            roles = self.resolved(resource.get("Properties", {}).get("Roles", []))
+            attaches = self._name_of(role_name) in roles
             if attaches and ("Condition" not in resource or self._condition(resource["Condition"])):
                 yield resource["Properties"]
 
@@ -129,6 +130,8 @@ class Deployed:
 
     def _name_of(self, resource: str) -> str:
         properties = self._resources[resource].get("Properties", {})  # a KeyError for what the template has not
+        if self._resources[resource]["Type"] == "AWS::SNS::Topic":  # whose name is its ARN
+            return f"arn:aws:sns:{REGION}:{DEFAULT_ACCOUNT_ID}:{TOPIC if resource == 'AlertTopic' else resource}"
         if "DatabaseInput" in properties:
             return str(self.resolved(properties["DatabaseInput"]["Name"]))
         return str(self.resolved(properties.get("LogGroupName", f"headrace-{resource}")))
@@ -142,6 +145,7 @@ class Deployed:
 _ARNS = {
     ("AWS::S3::Bucket", "Arn"): bucket_arn,
     ("AWS::DynamoDB::Table", "Arn"): table_arn,
+    ("AWS::SQS::Queue", "Arn"): lambda name: f"arn:aws:sqs:{{region}}:{{account}}:{name}",
     ("AWS::Logs::LogGroup", "Arn"): lambda name: f"arn:aws:logs:{{region}}:{{account}}:log-group:{name}:*",
 }
 _PURE = {
@@ -157,11 +161,11 @@ _PURE = {
 
 @cache
 def by_default() -> Deployed:
-    """The template with its default parameters, and Iceberg tables."""
-    return Deployed({"Iceberg": "true"})
+    """The template with its default parameters, Iceberg tables and alerts."""
+    return Deployed({"Iceberg": "true", "Alerts": "true"})
 
 
 @cache
 def deployed() -> Deployed:
-    """The template with everything on that comes with grants of its own: a customer's key, traces, Iceberg tables."""
-    return Deployed({"KmsKeyArn": KEY_ARN, "Tracing": "Active", "Iceberg": "true"})
+    """The template with everything on that has grants of its own: a customer's key, traces, Iceberg tables, alerts."""
+    return Deployed({"KmsKeyArn": KEY_ARN, "Tracing": "Active", "Iceberg": "true", "Alerts": "true"})

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 from permissions.grants import Grant
 from permissions.policy import arn_matches
-from permissions.scenarios import CATALOG, CONSUMERS, ICEBERG, SWEEPER
+from permissions.scenarios import ALERTS, CATALOG, CONSUMERS, ICEBERG, SWEEPER
 
-ALL = (*CONSUMERS, SWEEPER, CATALOG, ICEBERG)
+ALL = (*CONSUMERS, SWEEPER, CATALOG, ICEBERG, ALERTS)
 
 
 class Reason(NamedTuple):
@@ -45,6 +45,11 @@ REASONS = (
         ALL,
         ("logs:CreateLogStream", "logs:PutLogEvents"),
         "Lambda writes what the function prints, with the function's role",
+    ),
+    Reason(
+        (ALERTS,),
+        ("sqs:SendMessage",),
+        "Lambda keeps what failed for good, with the function's role",
     ),
     Reason(
         CONSUMERS,

@@ -80,9 +80,10 @@ class Account:
             for request in needed(exchange)
         ]
         found += [
-            call._replace(request=of_the_key(call.request))
+            call._replace(request=request)
             for call in found
             if not call.request.action.startswith(KEYLESS)
+            for request in of_the_key(call.request)
         ]
         return list(dict.fromkeys(found))
 

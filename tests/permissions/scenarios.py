@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import Producer
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
-from permissions.deployed import DATABASE, by_default
+from permissions.deployed import DATABASE, TOPIC, by_default
 from permissions.recording import Account, Call
 from samples import NOON_MS, lambda_event, record
 
@@ -26,6 +26,7 @@ HOUR_MS = 3_600_000
 CLICKSTREAM, LOGS, LANDING, SWEEPER = "ClickstreamFunction", "LogsFunction", "LandingFunction", "SweeperFunction"
 CATALOG = "CatalogFunction"
 ICEBERG = "IcebergFunction"
+ALERTS = "AlertsFunction"
 TOPIC_OF = {CLICKSTREAM: "clicks", LOGS: "logs", LANDING: "clicks"}
 CONSUMERS = tuple(TOPIC_OF)
 MANIFEST_HOURS = 103
@@ -34,6 +35,8 @@ STATE_KEYS = 400
 """Their open windows are more than the 4096 bytes that a checkpoint holds itself."""
 LOG_ENDS = {0: STATE_KEYS + 3, 1: MANIFEST_HOURS, 2: 3}
 """Records in each partition of the broker: a log that ends before its checkpoint would be another topic's."""
+MANY_ERRORS = 30
+"""In a minute: enough for an alert."""
 SCHEDULED: dict[str, Any] = {}
 
 
@@ -55,6 +58,15 @@ def large_state(account: Account) -> None:
         assert "state_keys" in account.committed(function, TOPIC_OF[function], 0)
         # Where the partition comes to another environment: what stays in memory is not read.
         _deliver(account, function, 0, 2 + STATE_KEYS, [NOON_MS + 2 * HOUR_MS], HEADRACE_WARM_ROWS="0")
+
+
+def held_lines(account: Account) -> None:
+    """A line that is larger than what a checkpoint holds itself, and the one that continues it."""
+    line = json.dumps({"timestamp": NOON_MS, "message": "x" * 5000}).encode()
+    for offset, value in enumerate((line, b"\tat a.B.c"), start=LOG_ENDS[0] - 2):
+        batch = [record(offset, value, topic="logs", timestamp_ms=NOON_MS)]
+        account.invoke(LANDING, lambda_event(batch), HEADRACE_WARM_ROWS="0")
+    assert "state_keys" in account.committed(LANDING, "logs", 0)
 
 
 def many_files(account: Account) -> None:
@@ -84,8 +96,8 @@ def sweep_after_crashes(account: Account) -> None:
 
 
 def sweep_of_idle_partitions(account: Account) -> None:
-    # Clicks and logs in partitions 0, 1 and 2, and 0 of the second generation; landing has no windows.
-    assert account.invoke(SWEEPER, SCHEDULED, HEADRACE_IDLE_TIMEOUT_MS="1")["ticked"] == 8
+    # Clicks and logs in partitions 0, 1 and 2, and 0 of the second generation; of landing, the line that it holds.
+    assert account.invoke(SWEEPER, SCHEDULED, HEADRACE_IDLE_TIMEOUT_MS="1")["ticked"] == 9
 
 
 def sweep_of_leftovers(account: Account) -> None:
@@ -135,6 +147,39 @@ def iceberg_orphans(account: Account) -> None:
     assert account.invoke(ICEBERG, SCHEDULED)["removed"] >= 1
 
 
+def alerts_of_an_outage(account: Account) -> None:
+    """A minute of errors, and a line of later so that it is over."""
+    account.aws.client("sns").create_topic(Name=TOPIC)
+    now_ms = int(datetime.now(UTC).timestamp() * 1000) // HOUR_MS * HOUR_MS
+    lines = [_log_line(0, now_ms - HOUR_MS + n, "ERROR") for n in range(MANY_ERRORS)] + [_log_line(0, now_ms)]
+    records = [record(n, line, topic="logs", partition=4, timestamp_ms=now_ms) for n, line in enumerate(lines)]
+    account.invoke(LOGS, lambda_event(records))
+    trouble, silence = _files_of_alerts(account)
+    for key in (trouble, silence):
+        assert account.invoke(ALERTS, _announcement(account, key))["sent"] == 1
+
+
+def expired_alerts(account: Account) -> None:
+    key = _files_of_alerts(account)[0]
+    account.aws.client("s3").delete_object(Bucket=account.aws.bucket, Key=key)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No application metrics to publish")
+        with pytest.raises(FunctionError, match="FileMissing"):
+            account.invoke(ALERTS, _announcement(account, key))
+
+
+def _files_of_alerts(account: Account) -> list[str]:
+    """Of the last hours: other scenarios' services fell silent long ago."""
+    recent = f"/date={datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}", f"/date={datetime.now(UTC):%Y-%m-%d}"
+    listed = account.aws.client("s3").list_objects_v2(Bucket=account.aws.bucket, Prefix="lake/logs/alerts/")
+    return [each["Key"] for each in listed["Contents"] if any(day in each["Key"] for day in recent)]
+
+
+def _announcement(account: Account, key: str) -> dict[str, Any]:
+    detail = {"bucket": {"name": account.aws.bucket}, "object": {"key": key, "size": 1}}
+    return {"source": "aws.s3", "detail-type": "Object Created", "detail": detail}
+
+
 def _make_database(account: Account) -> None:
     name = by_default().environment(ICEBERG)["HEADRACE_ICEBERG_CATALOG"].partition(":")[2]
     account.aws.client("glue").create_database(DatabaseInput={"Name": name})
@@ -169,6 +214,7 @@ SCENARIOS = (
     Scenario("Iceberg upkeep", iceberg_upkeep),
     Scenario("Iceberg orphans", iceberg_orphans),
     Scenario("large state", large_state),
+    Scenario("held lines", held_lines),
     Scenario("more than 100 files", many_files),
     Scenario("crash before publishing", crash_before_publishing),
     Scenario("second generation", second_generation),
@@ -179,6 +225,8 @@ SCENARIOS = (
     Scenario("new hours", new_hours),
     Scenario("changed catalog", changed_catalog),
     Scenario("expired hours", expired_hours),
+    Scenario("alerts", alerts_of_an_outage),
+    Scenario("expired alerts", expired_alerts),
 )
 
 
@@ -217,9 +265,9 @@ def _click(number: int, time_ms: int) -> bytes:
     return json.dumps({"user_id": f"user-{number}", "page": "/", "event_type": "view", "timestamp": time_ms}).encode()
 
 
-def _log_line(number: int, time_ms: int) -> bytes:
+def _log_line(number: int, time_ms: int, level: str = "INFO") -> bytes:
     at = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
-    return json.dumps({"timestamp": at, "level": "INFO", "service": f"service-{number}", "message": "hello"}).encode()
+    return json.dumps({"timestamp": at, "level": level, "service": f"service-{number}", "message": "hello"}).encode()
 
 
 def _forget_publication(account: Account, function: str, partition: int) -> str:

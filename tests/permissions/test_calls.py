@@ -50,6 +50,7 @@ def dynamodb(operation, **body):
         (dynamodb("PutItem", TableName="t", Item={"pk": {"S": "a"}}), [("dynamodb:PutItem", TABLE)]),
         (dynamodb("UpdateItem", TableName="t", Key={"pk": {"S": "a"}}), [("dynamodb:UpdateItem", TABLE)]),
         (dynamodb("Scan", TableName="t"), [("dynamodb:Scan", TABLE)]),
+        (exchange("sns", "POST", body=b"Action=PublishBatch&TopicArn=arn%3At"), [("sns:Publish", "arn:t")]),
     ],
 )
 def test_actions_and_resources(sent, asked):
@@ -81,10 +82,12 @@ def test_condition_keys(sent, key, values):
         ("s3:GetObject", "kms:Decrypt", "s3"),
         ("s3:PutObject", "kms:GenerateDataKey", "s3"),
         ("dynamodb:PutItem", "kms:Decrypt", "dynamodb"),
+        ("sns:Publish", "kms:Decrypt", "sns"),
     ],
 )
 def test_a_customers_key_is_asked_for_through_the_service(action, asked, service):
-    request = of_the_key(Request(action, "*"))
+    request, *more = of_the_key(Request(action, "*"))
+    assert [each.action for each in more] == (["kms:GenerateDataKey"] if action == "sns:Publish" else [])
     assert (request.action, request.values("kms:ViaService")) == (asked, (f"{service}.eu-west-1.amazonaws.com",))
 
 
@@ -92,6 +95,7 @@ def test_a_customers_key_is_asked_for_through_the_service(action, asked, service
     "sent",
     [
         exchange("sqs", "POST"),
+        exchange("sns", "POST", body=b"Action=Publish&TopicArn=arn%3At"),
         exchange("s3", "GET", "/"),
         exchange("s3", "GET", "/lake", "versions"),
         exchange("s3", "GET", "/lake/a", "versionId=1"),

@@ -50,6 +50,7 @@ def test_local_commands_keep_every_store_in_memory(command):
         "SweeperFunction",
         "CatalogFunction",
         "IcebergFunction",
+        "AlertsFunction",
     }
     for environment in resolved.values():
         assert environment["HEADRACE_CHECKPOINTS"] == "memory:"
@@ -88,6 +89,7 @@ def test_the_sweeper_has_every_setting_that_the_consumers_have():
     sweeper = resolved.pop("SweeperFunction")
     del resolved["CatalogFunction"]  # no pipeline is its business
     del resolved["IcebergFunction"]  # nor this one's
+    del resolved["AlertsFunction"]  # nor this one's
     for environment in resolved.values():
         shared = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
         assert shared.items() <= sweeper.items()

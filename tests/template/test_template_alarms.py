@@ -31,7 +31,7 @@ def alarms(resources):
     return {n: r["Properties"] for n, r in resources.items() if r["Type"] == "AWS::CloudWatch::Alarm"}
 
 
-ALARMS = alarms(deployed(Iceberg="true"))
+ALARMS = alarms(deployed(Iceberg="true", Alerts="true"))
 
 
 def body(resources):
@@ -65,7 +65,14 @@ def test_every_section_that_looks_like_an_alarms_is_one():
 
 @pytest.mark.parametrize(
     "parameters",
-    [{}, {"Iceberg": "true"}, {"Consume": "false"}, {"ClusterKind": "Serverless"}, {"ClusterKind": "Express"}],
+    [
+        {},
+        {"Iceberg": "true"},
+        {"Iceberg": "true", "Alerts": "true"},
+        {"Consume": "false"},
+        {"ClusterKind": "Serverless"},
+        {"ClusterKind": "Express"},
+    ],
     ids=lambda parameters: " ".join(parameters.values()) or "default",
 )
 def test_the_dashboard_shows_every_alarm_there_is_and_no_other(parameters):
@@ -147,6 +154,7 @@ SILENCE = {
     "Conflicts": "notBreaching",
     # That no sweep looked is OldestOutboxAlarm's to say.
     "UnbalancedLedger": "notBreaching",
+    "UnsentAlerts": "notBreaching",
 }
 
 

@@ -7,6 +7,8 @@ import validate_application
 import validate_resolve
 
 from headrace.settings import Settings
+from logs.alerting import ALERTS
+from logs.topology import NAME as LOGS
 
 TEMPLATE = validate_application.load_template()
 KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
@@ -22,7 +24,7 @@ def of_type(resources, kind):
 
 
 FUNCTION_ROLES = [{"Ref": name} for name, r in TEMPLATE["Resources"].items() if r["Type"] == "AWS::IAM::Role"]
-PLAIN, WITH_KEY = deployed(), deployed(KmsKeyArn=KEY)
+PLAIN, WITH_KEY = deployed(), deployed(KmsKeyArn=KEY, Alerts="true")
 
 
 # --- Key -----------------------------------------------------------------------------------------------------------
@@ -49,7 +51,7 @@ def test_a_key_encrypts_everything_that_is_kept():
 
 
 def test_with_a_key_every_function_may_use_it_through_its_stores():
-    readers = WITH_KEY["ReaderKeyPolicy"]["Properties"]["Roles"]
+    readers = WITH_KEY["ReaderKeyPolicy"]["Properties"]["Roles"] + WITH_KEY["AlertsKeyPolicy"]["Properties"]["Roles"]
     using = WITH_KEY["KeyPolicy"]["Properties"]["Roles"] + readers
     assert sorted(role["Ref"] for role in using) == sorted(role["Ref"] for role in FUNCTION_ROLES)
     stores, variables = WITH_KEY["KeyPolicy"]["Properties"]["PolicyDocument"]["Statement"]
@@ -69,6 +71,72 @@ def test_with_a_key_who_only_reads_may_only_decrypt():
     assert list(variables["Condition"]["StringLike"]) == ["kms:EncryptionContext:aws:lambda:FunctionArn"]
 
 
+def test_with_a_key_alerts_are_read_from_the_lake_and_written_to_the_topic_by_it():
+    read, write, variables = WITH_KEY["AlertsKeyPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    services = {
+        service: statement["Action"]
+        for statement in (read, write)
+        for service in [statement["Condition"]["StringEquals"]["kms:ViaService"]["Fn::Sub"].partition(".")[0]]
+    }
+    assert services == {"s3": "kms:Decrypt", "sns": ["kms:Decrypt", "kms:GenerateDataKey"]}
+    assert of_type(WITH_KEY, "AWS::SNS::Topic")["AlertTopic"]["KmsMasterKeyId"] == KEY
+    assert list(variables["Condition"]["StringLike"]) == ["kms:EncryptionContext:aws:lambda:FunctionArn"]
+
+
+# --- Alerts --------------------------------------------------------------------------------------------------------
+
+
+def test_without_alerts_nothing_is_announced_and_there_is_nothing_of_them():
+    assert "NotificationConfiguration" not in of_type(PLAIN, "AWS::S3::Bucket")["LakeBucket"]
+    assert [name for name in PLAIN if "Alert" in name] == []
+
+
+def test_alerts_are_announced_by_the_bucket_and_sent_to_a_topic_that_is_encrypted():
+    resources = deployed(Alerts="true", AlertEmail="on-call@example.com")
+    bucket = of_type(resources, "AWS::S3::Bucket")["LakeBucket"]
+    assert bucket["NotificationConfiguration"] == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
+    (rule,) = of_type(resources, "AWS::Events::Rule").values()
+    assert rule["EventPattern"] == {
+        "source": ["aws.s3"],
+        "detail-type": ["Object Created"],
+        "detail": {
+            "bucket": {"name": [{"Ref": "LakeBucket"}]},
+            "object": {"key": [{"prefix": f"lake/{LOGS}/{ALERTS}/"}]},
+        },
+    }
+    assert of_type(resources, "AWS::SNS::Topic")["AlertTopic"]["KmsMasterKeyId"] == "alias/aws/sns"
+    assert resources["AlertSubscription"]["Properties"]["Endpoint"] == "on-call@example.com"
+
+
+def test_what_cannot_be_delivered_or_fails_for_good_is_kept_two_weeks():
+    resources = deployed(Alerts="true")
+    queue = {"Fn::GetAtt": ["UnsentAlertsQueue", "Arn"]}
+    (rule,) = of_type(resources, "AWS::Events::Rule").values()
+    assert rule["Targets"][0]["DeadLetterConfig"] == {"Arn": queue}
+    (invoked,) = [
+        each
+        for each in of_type(resources, "AWS::Lambda::EventInvokeConfig").values()
+        if each["FunctionName"] == {"Ref": "AlertsFunction"}
+    ]
+    assert invoked["DestinationConfig"]["OnFailure"]["Destination"] == queue
+    kept = of_type(resources, "AWS::SQS::Queue")["UnsentAlertsQueue"]
+    assert kept == {"MessageRetentionPeriod": 14 * 24 * 3600, "SqsManagedSseEnabled": True}
+
+
+def test_a_topic_of_ones_own_takes_the_place_of_the_stacks():
+    arn = "arn:aws:sns:eu-west-1:123456789012:mine.fifo"
+    resources = deployed(Alerts="true", AlertTopicArn=arn)
+    assert "AlertTopic" not in resources
+    function = of_type(resources, "AWS::Lambda::Function")["AlertsFunction"]
+    assert function["Environment"]["Variables"]["HEADRACE_ALERT_TOPIC"] == arn
+    (send,) = [
+        s
+        for s in resources["AlertsRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+        if s["Sid"] == "Send"
+    ]
+    assert send["Resource"] == {"Fn::Sub": "arn:${AWS::Partition}:sns:eu-west-1:123456789012:mine.fifo"}
+
+
 def test_the_catalogs_database_is_named_after_the_environment_if_not_otherwise():
     def name(**parameters):
         return of_type(deployed(**parameters), "AWS::Glue::Database")["CatalogDatabase"]["DatabaseInput"]["Name"]
@@ -82,7 +150,7 @@ def test_the_catalogs_database_is_named_after_the_environment_if_not_otherwise()
 
 
 def test_traces_are_sent_and_allowed_together():
-    traced = deployed(Tracing="Active")
+    traced = deployed(Tracing="Active", Alerts="true")
     for resources, mode in ((PLAIN, "PassThrough"), (traced, "Active")):
         modes = [function["TracingConfig"]["Mode"] for function in of_type(resources, "AWS::Lambda::Function").values()]
         assert {str(worked) for worked in modes} == {mode}
@@ -133,6 +201,26 @@ def test_every_function_gets_the_gaps():
     assert [f["Environment"]["Variables"]["HEADRACE_GAPS"] for f in functions] == ["clicks=forbid"] * 5
 
 
+LOG_FORMATS_TAKEN = ["", "logs=json", 'logs=access:%h "%r" %>s;web=auto']
+LOG_FORMATS_REFUSED = ["logs", "logs=", "logs=JSON", "a/b=json", "logs=access:"]
+
+
+@pytest.mark.parametrize("formats", LOG_FORMATS_TAKEN + LOG_FORMATS_REFUSED)
+def test_log_formats_are_what_the_functions_take(formats):
+    allowed = TEMPLATE["Parameters"]["LogFormats"]["AllowedPattern"]
+    assert bool(re.fullmatch(allowed, formats)) is (formats in LOG_FORMATS_TAKEN)
+    if formats in LOG_FORMATS_TAKEN:
+        assert Settings.from_environment({"HEADRACE_LOG_FORMATS": formats}) is not None
+
+
+def test_every_function_gets_the_log_formats():
+    functions = of_type(deployed(LogFormats="logs=json"), "AWS::Lambda::Function").values()
+    assert [f["Environment"]["Variables"]["HEADRACE_LOG_FORMATS"] for f in functions] == ["logs=json"] * 5
+
+
 def test_with_every_option_there_is_no_finding():
+    alerts = {"Alerts": "true", "AlertTopicArn": "arn:aws:sns:us-east-1:123456789012:mine"}
     options = {"KmsKeyArn": KEY, "Tracing": "Active", "PollerMode": "provisioned", "PollerGroupName": "pollers"}
-    assert validate_application.template_findings(TEMPLATE, options | {"AlarmEmail": "on-call@example.com"}) == []
+    assert (
+        validate_application.template_findings(TEMPLATE, options | alerts | {"AlarmEmail": "on-call@example.com"}) == []
+    )

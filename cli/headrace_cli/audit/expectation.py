@@ -1,15 +1,20 @@
 """What the tables must hold of one partition, worked out from the records that were produced to it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from headrace_cli.audit.clicks import read_click
-from headrace_cli.audit.logs import read_log
 from headrace_cli.audit.records import FROM_THE_FUTURE, Dead, Produced, is_from_the_future
 from headrace_cli.audit.windows import Late, Window, added_up, first, in_time, last, sessions, tumbling
 
 Row = dict[str, Any]
 """Column name to value. Times are epoch milliseconds."""
+
+Tables = Mapping[str, Sequence[Row]]
+"""What was published of a partition, by `pipeline/table`."""
+NOTHING: Tables = MappingProxyType({})
 
 MINUTE_MS = 60_000
 
@@ -33,6 +38,14 @@ class Expectation(NamedTuple):
     applied: int
     dead: int
     late: int
+    landings: Counter[int]
+    """Rows by offset, of the landed table and of the dead letters together."""
+    joined: int = 0
+    """Records that have no row of their own, because they are part of another one."""
+    as_landed: int = 0
+    """Records that the audit has no reading of: their columns were taken from the landed table."""
+    unexplained: Sequence[int] = ()
+    """Offsets of such records that are neither landed nor dead."""
 
 
 class _Readable(NamedTuple):
@@ -41,7 +54,12 @@ class _Readable(NamedTuple):
     time_ms: int
 
 
-def expect_clicks(records: Iterable[Produced], topic: str, rules: Rules) -> Expectation:
+def expect_clicks(
+    records: Iterable[Produced],
+    topic: str,
+    rules: Rules,
+    published: Tables = NOTHING,  # noqa: ARG001 - clicks leave nothing to look up
+) -> Expectation:
     """Landed clicks, counts per page and minute, and sessions."""
     readable, dead = _sorted_out(records, read_click, rules)
     events = in_time(readable, rules.out_of_orderness_ms)
@@ -54,33 +72,9 @@ def expect_clicks(records: Iterable[Produced], topic: str, rules: Rules) -> Expe
     visits, late_visits = sessions(
         events, lambda click: (click["user_id"],), gap_ms=rules.session_gap_ms, lateness_ms=rules.allowed_lateness_ms
     )
-    late = _late_rows("page_minutes", late_minutes, rules) + _late_rows("sessions", late_visits, rules)
+    late = late_rows("page_minutes", late_minutes, rules) + late_rows("sessions", late_visits, rules)
     windows = {"page_minutes": list(map(_page_minute, minutes)), "sessions": list(map(_session, visits))}
     return _expectation("clickstream", topic, (readable, dead), windows | {"late": late})
-
-
-def expect_logs(records: Iterable[Produced], topic: str, rules: Rules) -> Expectation:
-    """Landed lines, and counts per service and minute."""
-    readable, dead = _sorted_out(records, read_log, rules)
-    events = in_time(readable, rules.out_of_orderness_ms)
-    severities, late_severities = tumbling(
-        events,
-        lambda line: (line["service"], line["severity"]),
-        size_ms=MINUTE_MS,
-        lateness_ms=rules.allowed_lateness_ms,
-    )
-    services, late_services = tumbling(
-        events, lambda line: (line["service"],), size_ms=MINUTE_MS, lateness_ms=rules.allowed_lateness_ms
-    )
-    late = [
-        *_late_rows("severity_minutes", late_severities, rules),
-        *_late_rows("service_minutes", late_services, rules),
-    ]
-    windows = {
-        "severity_minutes": list(map(_severity_minute, severities)),
-        "service_minutes": list(map(_service_minute, services)),
-    }
-    return _expectation("logs", topic, (readable, dead), windows | {"late": late})
 
 
 def _sorted_out(
@@ -96,7 +90,7 @@ def _sorted_out(
             if is_from_the_future(time_ms, record, rules.max_skew_ms):
                 raise Dead(FROM_THE_FUTURE)  # noqa: TRY301 - as if the reader had said so
         except Dead as verdict:
-            dead.append({"cause": verdict.cause, "value": record.value, **_origin(record)})
+            dead.append(dead_letter(record, verdict))
         else:
             readable.append(_Readable(record, fields, time_ms))
     return readable, dead
@@ -107,15 +101,26 @@ def _expectation(
 ) -> Expectation:
     readable, dead = sorted_out
     tables = {
-        f"landing/{topic}": [{**each.fields, **_origin(each.record)} for each in readable],
+        f"landing/{topic}": [{**each.fields, **origin(each.record)} for each in readable],
         "landing/dead_letters": dead,
         f"{windowing}/dead_letters": dead,
         **{f"{windowing}/{name}": rows for name, rows in windows.items()},
     }
-    return Expectation(windowing, tables, len(readable), len(dead), len(windows["late"]))
+    return Expectation(windowing, tables, len(readable), len(dead), len(windows["late"]), landings(tables, topic))
 
 
-def _origin(record: Produced) -> Row:
+def dead_letter(record: Produced, verdict: Dead) -> Row:
+    """Its row."""
+    return {"cause": verdict.cause, "value": record.value, **origin(record)}
+
+
+def landings(tables: Tables, topic: str) -> Counter[int]:
+    """Rows by offset."""
+    return Counter(row["_offset"] for name in (topic, "dead_letters") for row in tables.get(f"landing/{name}", ()))
+
+
+def origin(record: Produced) -> Row:
+    """Where a row's record was."""
     return {
         "_topic": record.topic,
         "_partition": record.partition,
@@ -126,7 +131,8 @@ def _origin(record: Produced) -> Row:
     }
 
 
-def _partition_of(window: Window) -> Row:
+def partition_of(window: Window) -> Row:
+    """The partition, which is the same for all events."""
     record = window.events[0].record
     return {"_topic": record.topic, "_partition": record.partition}
 
@@ -140,7 +146,7 @@ def _page_minute(window: Window) -> Row:
         "event_type": event_type,
         "events": len(window.events),
         "value_sum": added_up(event.fields["value"] for event in window.events),
-        **_partition_of(window),
+        **partition_of(window),
     }
 
 
@@ -152,39 +158,12 @@ def _session(window: Window) -> Row:
         "events": len(window.events),
         "first_page": first(window.events).fields["page"],
         "last_page": last(window.events).fields["page"],
-        **_partition_of(window),
+        **partition_of(window),
     }
 
 
-def _severity_minute(window: Window) -> Row:
-    service, severity = window.key
-    return {
-        "window_start": window.start_ms,
-        "window_end": window.end_ms,
-        "service": service,
-        "severity": severity,
-        "events": len(window.events),
-        **_partition_of(window),
-    }
-
-
-def _service_minute(window: Window) -> Row:
-    errors = len([event for event in window.events if event.fields["is_error"]])
-    return {
-        "window_start": window.start_ms,
-        "window_end": window.end_ms,
-        "service": window.key[0],
-        "events": len(window.events),
-        "errors": errors,
-        "error_ratio": errors / len(window.events),
-        # Of a partial row, what its mean is merged from.
-        "error_ratio__sum": errors,
-        "error_ratio__count": len(window.events),
-        **_partition_of(window),
-    }
-
-
-def _late_rows(operator: str, late: list[Late], rules: Rules) -> list[Row]:
+def late_rows(operator: str, late: list[Late], rules: Rules) -> list[Row]:
+    """Rows of the late output of one operator."""
     return [_late_row(operator, each, rules.allowed_lateness_ms) for each in late]
 
 
@@ -199,5 +178,5 @@ def _late_row(operator: str, late: Late, lateness_ms: int) -> Row:
         "watermark": event.watermark_ms,
         "late_by_ms": event.watermark_ms - end_ms - lateness_ms,
         "value": event.record.value,
-        **_origin(event.record),
+        **origin(event.record),
     }

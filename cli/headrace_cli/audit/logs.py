@@ -1,72 +1,109 @@
-"""What a log line says, read with the standard library: the audit's own reading of JSON and access logs."""
+"""What a log line says, read with the standard library: the audit's own reading of the lines that a demo has.
 
-import datetime as dt
+It reads JSON lines with the usual names, access logs, and the text of `log_texts`; knows the lines that continue a
+stack trace; and says which lines no format can read. A line that might be something else is `NotRead`: how its fields
+come about is not audited then, only what becomes of them.
+"""
+
 import re
-from collections.abc import Callable
 from typing import Any
 
+from headrace_cli.audit import log_values as values
+from headrace_cli.audit.log_texts import read_text
 from headrace_cli.audit.records import (
     LARGEST_MESSAGE_BYTES,
-    NOT_AN_OBJECT,
+    NO_VALUE,
     UNREADABLE,
-    WRONG_FIELD,
-    YEARS_MS,
     Dead,
     Produced,
     canonical_json,
     json_object,
     payload,
 )
+from headrace_cli.audit.times import NotRead, time_ms_of
 
-Convert = Callable[[Any], Any]
+CONTINUATION = "continuation"
+"""The format of a line that continues nothing."""
 
-_LEVELS = {
-    "TRACE": "TRACE VERBOSE FINEST",
-    "DEBUG": "DEBUG FINE",
-    "INFO": "INFO INFORMATION INFORMATIONAL NOTICE",
-    "WARN": "WARN WARNING",
-    "ERROR": "ERROR ERR SEVERE",
-    "FATAL": "FATAL CRITICAL CRIT ALERT EMERGENCY EMERG PANIC",
-}
-_LEVEL_OF_WORD = {word: level for level, words in _LEVELS.items() for word in words.split()}
-_LEVEL_OF_TENS = dict(enumerate(_LEVELS, start=1))  # bunyan: 10 is trace, 60 is fatal
-
+_TERMINAL = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\^_])")
+"""Colours and the like."""
+_CONTINUES = re.compile(
+    r"[ \t]|Caused by: |Suppressed: |at [A-Za-z0-9_.$/<]|\.\.\. [0-9]{1,9} (more|common frames omitted)"
+    r"|([A-Za-z_$][A-Za-z0-9_$]*\.)+[A-Za-z0-9_$]*(Exception|Error|Throwable)(:|\s|$)"
+)
 _QUOTED = r'"((?:[^"\\\n]|\\.)*)"'
 _ACCESS = re.compile(
-    rf"(\S+) (\S+) (\S+) \[([^\]\n]*)\] {_QUOTED} ([0-9]{{3}}|-) ([0-9]{{1,19}}|-)(?: {_QUOTED} {_QUOTED})?(?: (.+))?"
+    r"([^ \n]+) ([^ \n]+) ([^ \n]+) \[([^\]\n]*)\] "
+    rf"{_QUOTED} ([0-9]{{3}}|-) ([0-9]+|-)(?: {_QUOTED} {_QUOTED})?(?: (.+))?"
 )
-_TEXT_TIME = re.compile(
-    r"(?:(?P<iso>\d{4}-\d\d-\d\d)|(?P<day>\d\d)/(?P<month>[A-Z][a-z]{2})/(?P<year>\d{4}))"
-    r"(?:[Tt :](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?"
-    r"(?: ?(?:[Zz]|(?P<sign>[+-])(?P<zone_hour>\d\d)(?::?(?P<zone_minute>\d\d))?))?)?",
-    re.ASCII,
-)
-_EPOCH_TEXT = re.compile(r"-?\d{9,21}(?:\.\d{1,9})?", re.ASCII)
-_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MILLISECOND = dt.timedelta(milliseconds=1)
+
+_COLUMNS = [
+    *("timestamp", "format", "service", "severity_number", "severity", "status", "status_class", "is_error"),
+    *("is_unparsed", "message", "pattern", "host", "method", "path", "protocol", "bytes", "latency_ms", "user"),
+    *("referrer", "user_agent", "trace_id", "span_id", "stack_trace", "unparsed", "attributes"),
+]
+
+Line = dict[str, Any]
+"""The columns; `timestamp` is epoch milliseconds or None, `attributes` canonical JSON or None, `unparsed` a cause."""
 
 
-def read_log(record: Produced) -> dict[str, Any]:
-    """The line's columns; `timestamp` is epoch milliseconds or None, `attributes` canonical JSON or None.
+def read_log(record: Produced) -> Line | str:
+    """The line's columns but for its `pattern`; the text, if it continues the line before it.
 
     Raises:
-        Dead: it is neither a JSON object nor an access log, or a field by which results are counted is wrong.
+        Dead: it is no text of at most a mebibyte.
+        NotRead: the audit has no reading of its own.
     """
-    text = payload(record)
-    if len(record.value or b"") > LARGEST_MESSAGE_BYTES:
+    value = record.value or b""
+    if value[:2] == b"\x1f\x8b" or b'"messageType"' in value[:32]:
+        raise NotRead("CloudWatch's")
+    if len(value) > LARGEST_MESSAGE_BYTES:
         raise Dead(UNREADABLE)
-    line = _json_line(text) if text.startswith(b"{") else _access_line(text)
+    payload(record)
+    value = _TERMINAL.sub(b"", value)
+    try:
+        line, whole = value.strip().decode(), value.rstrip().decode()
+    except UnicodeDecodeError:
+        raise Dead(UNREADABLE) from None
+    if not line:
+        raise Dead(NO_VALUE)
+    if not line.startswith("{") and _CONTINUES.match(whole):
+        return whole
+    try:
+        fields = _fields(line)
+    except Dead as verdict:
+        fields = {"format": "unparsed", "is_unparsed": 1, "message": line, "unparsed": verdict.cause}
+    return _complete(fields, record)
+
+
+def alone(record: Produced, text: str) -> Line:
+    """The columns of a line that continues nothing."""
+    return _complete({"format": CONTINUATION, "message": text}, record)
+
+
+def _fields(line: str) -> Line:
+    if line.startswith("{"):
+        return _json_fields(line)
+    match = _ACCESS.fullmatch(line)
+    if match is not None:
+        return _access_fields(match)
+    if not re.search("[0-9=]", line):
+        raise Dead(UNREADABLE)  # every format has a time or pairs
+    return read_text(line)
+
+
+def _complete(fields: Line, record: Produced) -> Line:
+    """With what follows from the fields."""
+    line: Line = dict.fromkeys(_COLUMNS) | {"is_unparsed": 0} | fields
+    number, status = line["severity_number"] or 0, line["status"]
+    line["severity_number"] = number
+    line["severity"] = values.severity_name(number)
+    line["status_class"] = f"{status // 100}xx" if status is not None and 100 <= status < 600 else None  # noqa: PLR2004 - HTTP's
+    line["is_error"] = int(number >= 17 or (status is not None and status >= 500))  # noqa: PLR2004 - ERROR; server errors
+    line["attributes"] = canonical_json(line["attributes"]) if line["attributes"] else None
     if line["service"] is None:
         line["service"] = _key_text(record.key) or record.topic
-    level, status = line["level"], line["status"]
-    line["severity"] = level or _status_class(status)
-    line["is_error"] = int(level in {"ERROR", "FATAL"} or (status is not None and status >= 500))  # noqa: PLR2004 - HTTP's server errors
     return line
-
-
-def _status_class(status: int | None) -> str:
-    return f"{status // 100}xx" if status is not None and 100 <= status < 600 else "unknown"  # noqa: PLR2004 - HTTP's
 
 
 def _key_text(key: bytes | None) -> str | None:
@@ -76,64 +113,47 @@ def _key_text(key: bytes | None) -> str | None:
         return None
 
 
-def _json_line(text: bytes) -> dict[str, Any]:
-    members = json_object(text)
-    for dotted in filter(lambda name: "." in name, _COLUMN_OF):
+def _json_fields(line: str) -> Line:
+    members = json_object(line.encode())
+    for dotted in filter(lambda name: "." in name, values.COLUMN_OF):
         _flatten(members, dotted)
-    line: dict[str, Any] = dict.fromkeys(_COLUMNS) | {"format": "json"}
-    for name, (column, convert) in _COLUMN_OF.items():
-        if members.get(name) is None or line[column] is not None:
-            continue
-        line[column] = convert(members[name])
-        if line[column] is not None:
-            del members[name]
-    # Null is the same as absent.
-    rest = {name: value for name, value in members.items() if value is not None or name not in _COLUMN_OF}
-    return line | {"attributes": canonical_json(rest) if rest else None}
+    return {"format": "json"} | values.named_columns(members)
 
 
 def _flatten(members: dict[str, Any], dotted: str) -> None:
     """`{"log": {"level": …}}` means `{"log.level": …}`."""
-    outer, inner = dotted.split(".")
-    group = members.get(outer)
-    if isinstance(group, dict) and inner in group and dotted not in members:
-        members[dotted] = group.pop(inner)
-        if not group:
-            del members[outer]
+    *outers, last = dotted.split(".")
+    groups = [members]
+    for outer in outers:
+        group = groups[-1].get(outer)
+        if not isinstance(group, dict):
+            return
+        groups.append(group)
+    if last not in groups[-1] or dotted in members:
+        return
+    members[dotted] = groups[-1].pop(last)
+    while outers and not groups.pop():
+        del groups[-1][outers.pop()]
 
 
-def _access_line(text: bytes) -> dict[str, Any]:
-    try:
-        match = _ACCESS.fullmatch(text.decode())
-    except UnicodeDecodeError:
-        raise Dead(UNREADABLE) from None
-    if match is None:
-        raise Dead(_what_else(text))
+def _access_fields(match: re.Match[str]) -> Line:
+    if match[7] != "-" and values.size(match[7]) is None:
+        raise Dead(UNREADABLE)
     host, identity, user, time, request, status, size, referrer, agent, trailing = match.groups()
     named = {"identity": _present(identity), "trailing": trailing}
-    attributes = {name: value for name, value in named.items() if value is not None}
-    line: dict[str, Any] = dict.fromkeys(_COLUMNS) | {
+    fields: Line = {
         "format": "common" if agent is None else "combined",
-        "timestamp": _time_ms(time),
+        "timestamp": time_ms_of(time),
         "status": None if status == "-" else int(status),
-        "bytes": None if size == "-" else _size(int(size)),
+        "bytes": values.size(size),
         "message": _present(request),
         "host": _present(host),
         "user": _present(user),
         "referrer": _present(referrer),
         "user_agent": _present(agent),
-        "attributes": canonical_json(attributes) if attributes else None,
+        "attributes": {name: value for name, value in named.items() if value is not None},
     }
-    return line | _request(request)
-
-
-def _what_else(text: bytes) -> str:
-    """A line that is JSON and no object is told apart, unless it is several lines."""
-    try:
-        json_object(text)
-    except Dead as dead:
-        return UNREADABLE if b"\n" in text else dead.cause
-    return NOT_AN_OBJECT
+    return fields | _request(request)
 
 
 def _present(field: str | None) -> str | None:
@@ -149,105 +169,3 @@ def _request(request: str) -> dict[str, str | None]:
     if match := re.fullmatch(r"GET ([^ ]+)", request):
         return {"method": "GET", "path": match[1], "protocol": None}
     return {"method": None, "path": None, "protocol": None}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else str(value) if _is_number(value) else None
-
-
-def _level(value: Any) -> str | None:
-    if isinstance(value, str):
-        return _LEVEL_OF_WORD.get(value.strip().upper())
-    return _LEVEL_OF_TENS.get(value // 10) if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _whole(value: Any, most: int) -> int:
-    is_text = isinstance(value, str) and re.fullmatch("[0-9]{1,19}", value)
-    if is_text or (isinstance(value, float) and value.is_integer()):
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-        raise Dead(WRONG_FIELD)
-    return value
-
-
-def _status(value: Any) -> int:
-    return _whole(value, 999)
-
-
-def _size(value: Any) -> int:
-    return _whole(value, 2**63 - 1)
-
-
-def _latency(value: Any) -> float:
-    is_text = isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,19}(\.[0-9]{1,19})?", value)
-    try:
-        if is_text or _is_number(value):
-            return float(value)
-    except OverflowError:
-        pass
-    raise Dead(WRONG_FIELD)
-
-
-def _time_ms(value: Any) -> int:
-    """Epoch milliseconds of text, or of a number whose size tells its unit; later than a millisecond is cut off."""
-    try:
-        time_ms = _text_ms(value) if isinstance(value, str) else _number_ms(value)
-    except (ValueError, OverflowError):
-        raise Dead(WRONG_FIELD) from None
-    if time_ms not in YEARS_MS:
-        raise Dead(WRONG_FIELD)
-    return time_ms
-
-
-def _number_ms(value: Any) -> int:
-    if not _is_number(value):
-        raise ValueError(value)
-    if abs(value) < 1e11:  # noqa: PLR2004 - seconds; the microsecond first, because 0.29 s is 289.99… ms as a double
-        return value * 1000 if isinstance(value, int) else round(value * 1e6) // 1000
-    number = value if isinstance(value, int) else int(value // 1)
-    for below, per_ms in ((10**14, 1), (10**17, 1_000)):
-        if abs(number) < below:
-            return number // per_ms
-    return number // 1_000_000
-
-
-def _text_ms(text: str) -> int:
-    match = _TEXT_TIME.fullmatch(text)
-    if match is None:
-        if not _EPOCH_TEXT.fullmatch(text):
-            raise ValueError(text)
-        return _number_ms(float(text) if "." in text else int(text))
-    part = {name: value or "0" for name, value in match.groupdict().items()}
-    day = part["iso"]
-    if day == "0":
-        day = f"{part['year']}-{_MONTHS.index(part['month']) + 1:02}-{part['day']}"
-    clock = dt.time(int(part["hour"]), int(part["minute"]), int(part["second"]))
-    moment = dt.datetime.combine(dt.date.fromisoformat(day), clock, dt.UTC)
-    zone_hour, zone_minute = dt.time(int(part["zone_hour"])).hour, dt.time(0, int(part["zone_minute"])).minute
-    offset_ms = (zone_hour * 60 + zone_minute) * (-60_000 if part["sign"] == "-" else 60_000)
-    return (moment - _EPOCH) // _MILLISECOND + int(part["fraction"].ljust(3, "0")[:3]) - offset_ms
-
-
-_NAMES: dict[str, tuple[Convert, str]] = {
-    "timestamp": (_time_ms, "timestamp time ts @timestamp date time_iso8601"),
-    "level": (_level, "level severity levelname log.level"),
-    "service": (_text, "service service.name service_name logger app"),
-    "message": (_text, "message msg"),
-    "status": (_status, "status status_code http.status"),
-    "latency_ms": (_latency, "latency_ms duration_ms"),
-    "host": (_text, "host remote_addr"),
-    "method": (_text, "method request_method"),
-    "path": (_text, "path request_uri"),
-    "protocol": (_text, "protocol server_protocol"),
-    "bytes": (_size, "bytes body_bytes_sent"),
-    "user": (_text, "user remote_user"),
-    "referrer": (_text, "referrer http_referer"),
-    "user_agent": (_text, "user_agent http_user_agent"),
-}
-"""What JSON lines call each column, best name first."""
-_COLUMN_OF = {name: (column, convert) for column, (convert, names) in _NAMES.items() for name in names.split()}
-_COLUMNS = (*_NAMES, "format", "severity", "is_error", "attributes")

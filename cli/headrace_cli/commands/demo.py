@@ -197,7 +197,7 @@ def _audited(
 
 def _show(outcome: _Outcome, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(report.as_json(outcome.result, outcome.verdict, outcome.roles)))
+        click.echo(json.dumps(report.as_json(outcome.highlights, outcome.result, outcome.verdict, outcome.roles)))
     else:
         report.show(outcome.highlights, outcome.files, outcome.result, outcome.verdict, outcome.roles)
 

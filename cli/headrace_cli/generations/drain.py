@@ -4,22 +4,18 @@ What does it is the project's own sweeper on the functions' own pipelines, in th
 generation; on AWS the deployed sweeper does the same by itself for every generation but the one that is consumed.
 """
 
-import importlib
-import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from headrace.checkpoint import Checkpoint, CheckpointCatalog, OnCorrupt, raise_corrupt
 from headrace.records import TopicPartition
-from headrace.settings import PREFIX, Settings
+from headrace.settings import Settings
 from headrace.sweeper import Sweeper
 from headrace_cli.errors import CommandError
+from headrace_cli.functions import function_module, function_settings
 from headrace_cli.generations.state import described, undrained
-from headrace_cli.local.deployment import ROOT, SWEEPER
-from kafka_esm import SamTemplate
+from headrace_cli.local.deployment import SWEEPER
 
 SWEEPS = 3
 """A sweep publishes or is overtaken, the next one closes; more would mean that somebody commits."""
@@ -54,8 +50,6 @@ def settings_of(lake: str, checkpoints: str, *, generation: str, application: st
     Raises:
         ConfigurationError: names each variable that is wrong.
     """
-    template = SamTemplate.load(ROOT / "template.yaml", {}).function(SWEEPER).environment
-    own = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
     fixed = {
         "HEADRACE_APPLICATION": application,
         "HEADRACE_BOOTSTRAP_SERVERS": "",  # nobody asks a broker
@@ -65,7 +59,7 @@ def settings_of(lake: str, checkpoints: str, *, generation: str, application: st
         "HEADRACE_IDLE_TIMEOUT_MS": str(idle_timeout_ms),
         "HEADRACE_LAKE": lake,
     }
-    return Settings.from_environment({**template, **own, **fixed})
+    return function_settings(SWEEPER, fixed)
 
 
 def drain(settings: Settings, catalog: CheckpointCatalog) -> Mapping[str, int]:
@@ -76,7 +70,7 @@ def drain(settings: Settings, catalog: CheckpointCatalog) -> Mapping[str, int]:
     """
     own = OneGeneration(catalog, settings.generation)
     sweeper = Sweeper(
-        _pipelines(settings),
+        function_module("sweeper.pipelines").pipelines(settings),
         own,
         _NobodyReads(),
         application=settings.application,
@@ -100,11 +94,3 @@ def _told(failures: Mapping[str, Exception]) -> str:
     told = [f"{name}: {type(error).__name__}: {error}" for name, error in failures.items()][:FAILURES_TOLD]
     more = len(failures) - len(told)
     return f"{len(failures)} partition(s) cannot be drained: {'; '.join(told)}{f'; and {more} more' if more else ''}"
-
-
-def _pipelines(settings: Settings) -> Any:
-    """The functions' own pipelines: their folder is no package that could be installed."""
-    functions = str(ROOT / "functions")
-    if functions not in sys.path:
-        sys.path.insert(0, functions)
-    return importlib.import_module("sweeper.pipelines").pipelines(settings)

@@ -173,7 +173,7 @@ class _Sending:
         self._raise_failure()
 
     def _queue(self, record: SourceRecord) -> None:
-        sent_ms = time.time_ns() // 1_000_000
+        sent_ms = time.time_ns() // 1_000_000 if record.sent_ms is None else record.sent_ms
         delivered = functools.partial(self._delivered, self._number, sent_ms, record.headers)
         headers: list[tuple[str, str | bytes | None]] | None = [*record.headers] or None
         while True:

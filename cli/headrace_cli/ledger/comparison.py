@@ -156,9 +156,16 @@ class Comparison:
             if sibling in self._shelves
             for spot in self._shelves[sibling].of_versions(segment.version_before, segment.version)
         ]
-        known = [offset for key in spots[:MAX_SIBLINGS] for offset in read_offsets(self._objects, key)]
-        left = without(whole, known)
+        found = [read_offsets(self._objects, key) for key in spots[:MAX_SIBLINGS]]
+        if self._holds_rows(table) or not all(file.of_this_commit for file in found):
+            return [whole], None  # a missing file may have rows of other offsets, and other files rows of these
+        left = without(whole, [offset for file in found for offset in file.offsets])
         return left, table != LATE and count(left) == segment.rows
+
+    def _holds_rows(self, table: str) -> bool:
+        """Whether the table's rows may be of records that an earlier commit passed: any of its files tells."""
+        spot = next(iter(self._shelves[table]), None) if table in self._shelves else None
+        return spot is not None and not read_offsets(self._objects, self._key(table, spot)).of_this_commit
 
     def _tables_without_the_same_offsets(self, table: str) -> tuple[str, ...] | None:
         """Tables that keep offsets, but none of the missing ones; None if this one does not keep any."""

@@ -10,7 +10,7 @@ from arro3.io import read_parquet
 
 from headrace import ledger
 from headrace.errors import ObjectMissing
-from headrace.lake import LAKE, FileName, read_final_key
+from headrace.lake import HOLDS_ROWS, LAKE, FileName, read_final_key
 from headrace.ledger import Page
 from headrace_cli.ledger.footer import TAIL, DamagedFile, Footer, footer_length, parse_footer
 
@@ -94,24 +94,34 @@ def read_page(objects: LakeObjects, key: str) -> Page | None:
     return entry.page if entry else None
 
 
-def read_offsets(objects: LakeObjects, key: str) -> list[int]:
-    """The offsets of a file's rows; empty if its table does not keep them, or it cannot be read."""
-    found: list[int] = []
+class Offsets(NamedTuple):
+    """Those of a file's rows."""
+
+    offsets: list[int]
+    """Empty if its table does not keep them, or it cannot be read."""
+    of_this_commit: bool
+    """Whether its rows are of the records that its commit passed: a table may hold rows back."""
+
+
+def read_offsets(objects: LakeObjects, key: str) -> Offsets:
+    """The offsets of a file's rows."""
+    found, nothing = Offsets([], of_this_commit=True), Offsets([], of_this_commit=True)
     try:
         _, size = objects.read_end(key, TAIL)
         if size > MAX_FILE_BYTES:
-            return []
+            return nothing
         for batch in read_parquet(io.BytesIO(objects.read(key))):
             if "_offset" not in batch.schema.names:
-                return []
-            found += batch.column("_offset").to_pylist()
+                return nothing
+            found = found._replace(of_this_commit=HOLDS_ROWS.encode() not in batch.schema.metadata)
+            found.offsets.extend(batch.column("_offset").to_pylist())
     except ObjectMissing:
-        return []
+        return nothing
     except BaseException as error:
         # arro3 answers damaged files with a bare Exception or a panic, which is not even one.
         if type(error) not in {Exception, ValueError} and type(error).__name__ != "PanicException":
             raise
-        return []
+        return nothing
     return found
 
 

@@ -63,6 +63,8 @@ class Deployment:
             "HEADRACE_KAFKA_AUTH": "plaintext",
             # All that is produced has been consumed when the sweeper runs here: what is idle is over.
             "HEADRACE_IDLE_TIMEOUT_MS": "1",
+            # And nothing more comes: that everything is silent then is no alert.
+            "HEADRACE_DRAIN": "true",
         }
         self._template = SamTemplate.load(_TEMPLATE, overrides)
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import heapq
+import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +20,10 @@ PAGES_PER_MINUTE = 3
 WORST_MINUTES = 5
 FEWEST_EVENTS = 5
 """Below it a ratio says little."""
+ALERTS_SHOWN = 5
 DIFFERENCES_SHOWN = 20
+ALERT_COLUMNS = ("alert_id", "rule", "key", "summary", "window_start", "window_end", "value", "threshold", "samples")
+"""What a program is told of an alert."""
 
 
 class Highlights:
@@ -29,6 +33,8 @@ class Highlights:
         self._gap_ms = gap_ms
         self._pages: dict[int, Counter[str]] = {}
         self._services: dict[tuple[int, str], Counter[str]] = {}
+        self.alerts: list[Row] = []
+        """All of them: there are few."""
         self.sessions = 0
         self._longest: Row | None = None
 
@@ -41,6 +47,8 @@ class Highlights:
             for row in rows:
                 counts = self._services.setdefault((row["window_start"], row["service"]), Counter())
                 counts.update(events=row["events"], errors=row["errors"])
+        elif table == "logs/alerts":
+            self.alerts += rows
         elif table == "clickstream/sessions":
             self.sessions += len(rows)
             candidates = rows if self._longest is None else [self._longest, *rows]
@@ -48,7 +56,7 @@ class Highlights:
 
     def tables(self) -> list[Table]:
         """The highlights, ready to be printed."""
-        return [self._busiest_minutes(), self._longest_session(), self._worst_minutes()]
+        return [self._busiest_minutes(), self._longest_session(), self._worst_minutes(), self._alerts()]
 
     def _busiest_minutes(self) -> Table:
         table = _table("Top pages of the busiest minutes", "minute (UTC)", "events", "pages")
@@ -80,6 +88,15 @@ class Highlights:
             _add(table, _minute(minute_ms), service, counts["events"], counts["errors"], f"{_ratio(counts):.1%}")
         return table
 
+    def _alerts(self) -> Table:
+        table = _table(f"Alerts: {len(self.alerts):,}", "until (UTC)", "rule", "about", "value", "lines")
+        # Those with lines to show come first.
+        for alert in sorted(self.alerts, key=lambda row: (not row["samples"], row["window_end"]))[:ALERTS_SHOWN]:
+            about = ", ".join(map(str, json.loads(alert["key"]).values()))
+            lines = "\n".join(alert["samples"])
+            _add(table, _minute(alert["window_end"]), alert["rule"], about, f"{alert['value']:.4g}", lines)
+        return table
+
 
 def show(highlights: Highlights, files: dict[str, int], result: RunResult, verdict: Audit, roles: Roles) -> None:
     """Print everything for a person."""
@@ -96,6 +113,9 @@ def show(highlights: Highlights, files: dict[str, int], result: RunResult, verdi
     console.print(_audit_table(result, verdict, roles))
     total = _produced(verdict)
     console.print(f"{total:,} records in {result.seconds:.1f} s: {_rate(total, result):,.0f} records/s end to end")
+    if verdict.as_landed:
+        lines = f"{verdict.as_landed:,} log lines are in formats that the audit does not read:"
+        console.print(f"{lines} it took their columns as landed, and worked out what became of them.")
     if verdict.exact:
         console.print("EXACT: every row of every table is what the produced records say.", style="bold green")
         return
@@ -104,8 +124,8 @@ def show(highlights: Highlights, files: dict[str, int], result: RunResult, verdi
         console.print(Text(f"  {difference}"))
 
 
-def as_json(result: RunResult, verdict: Audit, roles: Roles) -> dict[str, Any]:
-    """The same facts for a program."""
+def as_json(highlights: Highlights, result: RunResult, verdict: Audit, roles: Roles) -> dict[str, Any]:
+    """The same facts for a program; times in epoch milliseconds."""
     return {
         "exact": verdict.exact,
         "topics": {
@@ -113,6 +133,8 @@ def as_json(result: RunResult, verdict: Audit, roles: Roles) -> dict[str, Any]:
             for role, topic in roles._asdict().items()
         },
         "tables": dict(sorted(verdict.tables.items())),
+        "alerts": [{name: alert[name] for name in ALERT_COLUMNS} for alert in highlights.alerts],
+        "as_landed": verdict.as_landed,
         "chaos": result.chaos,
         "seconds": round(result.seconds, 3),
         "records_per_second": round(_rate(_produced(verdict), result), 1),
@@ -137,7 +159,7 @@ def chaos_table(chaos: Mapping[str, int]) -> Table:
 
 
 def _audit_table(result: RunResult, verdict: Audit, roles: Roles) -> Table:
-    table = _table("Audit", "topic", "produced", "landed", "dead", "late rows", "skipped")
+    table = _table("Audit", "topic", "produced", "landed", "joined", "dead", "late rows", "skipped")
     for topic in roles:
         _add(table, topic, *verdict.topics[topic], result.tally.skipped[topic])
     return table

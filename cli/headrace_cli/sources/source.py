@@ -44,6 +44,8 @@ class SourceRecord(NamedTuple):
     time_ms: int | None = None
     """The record's own event time, epoch milliseconds, if the input was asked for one."""
     headers: tuple[tuple[str, bytes | None], ...] = ()
+    sent_ms: int | None = None
+    """Kafka's timestamp, epoch milliseconds, if it is not to be the moment of sending."""
 
 
 _Ordered = tuple[OrderKey, SourceRecord]

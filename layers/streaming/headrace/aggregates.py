@@ -42,8 +42,11 @@ class Aggregate(Protocol):
         ...
 
     @property
-    def field(self) -> str | None:
-        """The field of the decoded value that `add` is given; None: it needs none."""
+    def field(self) -> str | tuple[str, ...] | None:
+        """The field of the decoded value that `add` is given; None: it needs none.
+
+        Of several, `add` is given tuples, and the field's type is that of the first one.
+        """
         ...
 
     def initial(self) -> State:
@@ -192,7 +195,11 @@ class Sum(_OfField, frozen=True):
         for row, value in zip(rows, values, strict=True):
             if value is not None:
                 total = totals[row]
-                totals[row] = value if total is None else _saturated(total + value)
+                total = value if total is None else total + value
+                # Without a call, which would take most of the time.
+                totals[row] = (
+                    total if total.__class__ is float or MIN_INT64 <= total <= MAX_INT64 else _saturated(total)
+                )
 
     def merge(self, earlier: State, later: State) -> State:
         """Add the two sums."""
@@ -265,7 +272,10 @@ class Mean(_OfField, frozen=True):
         totals, numbers = columns
         for row, value in zip(rows, values, strict=True):
             if value is not None:
-                totals[row] = _saturated(totals[row] + value)
+                total = totals[row] + value
+                totals[row] = (
+                    total if total.__class__ is float or MIN_INT64 <= total <= MAX_INT64 else _saturated(total)
+                )
                 numbers[row] += 1
 
     def merge(self, earlier: State, later: State) -> State:

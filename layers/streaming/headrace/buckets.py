@@ -6,12 +6,12 @@ result, so the cut bounds what one commit writes, keeps every file to its hour, 
 when the function's time is over before the batch is.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
 from headrace import lake
 from headrace.codec import Decoded
+from headrace.records import Record
 
 MAX_BUCKETS = 2000
 """Per commit. Fewer would write more files in all: records of hours in any order fill the bound again and again, each
@@ -21,24 +21,28 @@ time with a row or two per file. A file costs three requests: at 8 at a time of 
 _offset = attrgetter("offset")
 
 
-def cut(decoded: Decoded, times_ms: list[int], *, limit: int, bucket_hours: int) -> list[int]:
-    """Leave out the records from the first one on that is of one bucket too many; the event times of the others.
+def end(
+    records: Sequence[Record], decoded: Decoded, times_ms: list[int], *, limit: int, bucket_hours: int
+) -> int | None:
+    """The offset of the first record that is of one bucket too many; None if there is none.
+
+    The first record is always taken: a record that has several events bounds by itself of how many hours they are.
 
     Args:
-        decoded: a batch; dead letters are counted by themselves, by the hours of Kafka's timestamps.
-        times_ms: of its readable records.
+        records: a batch, in offset order.
+        decoded: what became of it; dead letters, and lines that continue others, are counted by themselves, by the
+            hours of Kafka's timestamps.
+        times_ms: of its values.
         limit: how many buckets there may be.
         bucket_hours: how much event time a bucket is.
     """
     bucket_ms = bucket_hours * lake.HOUR_MS
-    dead_ms = lake.within_years([record.timestamp_ms for record, _ in decoded.poison])
-    if not _may_exceed(times_ms, limit, bucket_ms) and not _may_exceed(dead_ms, limit, lake.HOUR_MS):
-        return times_ms
-    readable = zip(map(_offset, decoded.records), times_ms, strict=True)
-    dead = sorted((record.offset, at_ms) for (record, _), at_ms in zip(decoded.poison, dead_ms, strict=True))
-    ends = _first_beyond(readable, limit, bucket_ms), _first_beyond(dead, limit, lake.HOUR_MS)
-    end = min((offset for offset in ends if offset is not None), default=None)
-    return times_ms if end is None else _before(end, decoded, times_ms)
+    ends = [_first_beyond(map(_offset, decoded.records), times_ms, records, limit, bucket_ms)]
+    for others in (decoded.poison, decoded.continuations):
+        in_order = sorted([record for record, _ in others], key=_offset)
+        arrivals_ms = lake.within_years([record.timestamp_ms for record in in_order])
+        ends.append(_first_beyond(map(_offset, in_order), arrivals_ms, records, limit, lake.HOUR_MS))
+    return min((offset for offset in ends if offset is not None), default=None)
 
 
 def _may_exceed(times_ms: Sequence[int], limit: int, bucket_ms: int) -> bool:
@@ -46,18 +50,14 @@ def _may_exceed(times_ms: Sequence[int], limit: int, bucket_ms: int) -> bool:
     return bool(times_ms) and max(times_ms) // bucket_ms - min(times_ms) // bucket_ms >= limit
 
 
-def _first_beyond(placed: Iterable[tuple[int, int]], limit: int, bucket_ms: int) -> int | None:
-    """The offset, of (offset, time), of the first one that is of one bucket too many."""
+def _first_beyond(
+    offsets: Iterable[int], times_ms: Sequence[int], batch: Sequence[Record], limit: int, bucket_ms: int
+) -> int | None:
+    if not _may_exceed(times_ms, limit, bucket_ms):
+        return None
     buckets: set[int] = set()
-    for offset, time_ms in placed:
+    for offset, time_ms in zip(offsets, times_ms, strict=True):
         buckets.add(time_ms // bucket_ms)
-        if len(buckets) > limit:
+        if len(buckets) > limit and offset > batch[0].offset:
             return offset
     return None
-
-
-def _before(end: int, decoded: Decoded, times_ms: list[int]) -> list[int]:
-    kept = bisect_left(decoded.records, end, key=_offset)
-    del decoded.records[kept:], decoded.values[kept:]
-    decoded.poison[:] = [(record, error) for record, error in decoded.poison if record.offset < end]
-    return times_ms[:kept]

@@ -3,16 +3,22 @@
 A codec never fails: what cannot be decoded comes back as poison beside what could.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Protocol
 
 import msgspec
 
-from headrace import json_object, logs, schema
+from headrace import json_object, schema
 from headrace.duplicate_keys import DuplicateKeys, earlier
 from headrace.errors import PoisonError, SchemaError
 from headrace.json_spelling import JsonSpelling
+from headrace.log_event import LogEvent
+from headrace.log_formats.cloudwatch import Batch
+from headrace.logs import AUTO, Continuation, Lines
+from headrace.patterns import pattern_of
 from headrace.readers import RecordReader
 from headrace.records import Record
 from headrace.rescued import Rescued, Unusable, child
@@ -25,18 +31,32 @@ Value = Any
 RESCUED = "_rescued"
 """The attribute and column that keeps what the schema has no place for, as a JSON object by path; None if nothing."""
 
+_offset = attrgetter("offset")
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Decoded(msgspec.Struct):
-    """What became of a batch of records, each list in offset order."""
+    """What became of a batch of records, each list in offset order; each record is in one of them."""
 
     records: list[Record]
-    """The readable records …"""
+    """The records with values: a record as often as it has some …"""
     values: list[Value]
-    """… and their values, side by side."""
+    """… and the values, side by side."""
     poison: list[tuple[Record, PoisonError]]
-    """The others, and why."""
+    """Those that cannot be read, and why."""
+    continuations: list[tuple[Record, str]] = []
+    """Text that goes on with the value before it: of a record without a value, or of one before its own values."""
+    silent: list[Record] = []
+    """Those that can be read and say nothing."""
+
+    def keep(self, end: int) -> int:
+        """Leave out the records from this offset on; how many values are left."""
+        kept = bisect_left(self.records, end, key=_offset)
+        del self.records[kept:], self.values[kept:]
+        self.poison[:] = [item for item in self.poison if item[0].offset < end]
+        self.continuations[:] = [item for item in self.continuations if item[0].offset < end]
+        self.silent[:] = [record for record in self.silent if record.offset < end]
+        return kept
 
 
 class Codec(Protocol):
@@ -173,7 +193,7 @@ class RawCodec:
 
 
 class LogCodec:
-    """One log line per record, in any format that `headrace.logs` reads.
+    """Log lines, in any format that `headrace.logs` reads.
 
     A line that names no service (an access log's) gets the record's key, which is how log shippers tell hosts and
     services apart; without one, the topic's name.
@@ -181,30 +201,78 @@ class LogCodec:
 
     rescues = False
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, declared: str = AUTO, *, patterns: bool = True) -> None:
         """Check that the schema is the parser's.
+
+        Args:
+            schema: of the events.
+            declared: the lines' format, see `headrace.logs.declared_format`.
+            patterns: whether to fill the events' patterns: that takes about as long as to read a line whose message
+                has not come before.
 
         Raises:
             SchemaError: the schema's fields are not `LogEvent`'s.
+            ConfigurationError: there is no such format, or its parameters are wrong.
         """
-        if [field.name for field in schema.fields] != list(logs.LogEvent.__struct_fields__):
-            raise SchemaError(f"the fields of {schema.name} are not those of headrace.logs.LogEvent")
+        if [field.name for field in schema.fields] != list(LogEvent.__struct_fields__):
+            raise SchemaError(f"the fields of {schema.name} are not those of headrace.log_event.LogEvent")
         self.schema = schema
+        self._read = Lines(declared).read
+        self._patterns = patterns
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         """See `Codec.decode`."""
         decoded = Decoded([], [], [])
+        add_record, add_value, read = decoded.records.append, decoded.values.append, self._read
         for record in records:
+            if record.value is None:
+                decoded.poison.append((record, PoisonError("tombstone", "the record has no value")))
+                continue
             try:
-                event = logs.parse(payload_of(record.value))
+                found = read(record.value, record.timestamp_ms)
             except PoisonError as poison:
                 decoded.poison.append((record, poison))
                 continue
-            if event.service is None:
-                event = msgspec.structs.replace(event, service=_text(record.key) or record.topic)
-            decoded.records.append(record)
-            decoded.values.append(event)
+            if isinstance(found, LogEvent):
+                add_record(record)
+                if found.service is None:
+                    _set_service(found, record)
+                add_value(found)
+            elif isinstance(found, Continuation):
+                decoded.continuations.append((record, found.text))
+            else:
+                _take_batch(found, record, decoded)
+        if self._patterns:
+            _fill_patterns(decoded.values)
         return decoded
+
+
+def _take_batch(found: Batch, record: Record, decoded: Decoded) -> None:
+    if found.continued is not None:
+        decoded.continuations.append((record, found.continued))
+    elif not found.events:
+        decoded.silent.append(record)
+    decoded.records += [record] * len(found.events)
+    decoded.values += found.events
+    for event in found.events:
+        if event.service is None:
+            _set_service(event, record)
+
+
+def _fill_patterns(events: Sequence[LogEvent]) -> None:
+    for event in events:
+        if event.message is not None:
+            msgspec.structs.force_setattr(event, "pattern", pattern_of(event.message))
+
+
+def _set_service(event: LogEvent, record: Record) -> None:
+    # Nobody else has seen the event yet, and a copy would cost a tenth of the line's time.
+    msgspec.structs.force_setattr(event, "service", service_of(record))
+
+
+def service_of(record: Record) -> str:
+    """Who wrote a line that does not say it: the record's key; without one, the topic."""
+    return _text(record.key) or record.topic
 
 
 def _text_of(rescued: Rescued) -> str | None:

@@ -4,8 +4,11 @@ HeadraceError
 ├── ConfigurationError          what the operator wrote is wrong; names the setting and its value
 │   ├── SchemaError             an .avsc file that cannot drive a decoder and a table
 │   └── CatalogConflict         a table of the catalog is another one than the lake's, or is refused
-├── EventError                  the Lambda event is not a Kafka event
-│   └── FirehoseEventError      it is Firehose's event about an MSK source, another shape altogether
+├── EventError                  the Lambda event is not one that the function is for
+│   ├── FirehoseEventError      it is Firehose's event about an MSK source, another shape altogether
+│   └── ForeignObject           it announces an object that is no file of the table
+├── FileMissing                 an announced file of the lake is gone
+├── FileUnreadable              an announced file of the lake is not what is published there
 ├── PoisonError                 one record can never be processed: it becomes a dead letter
 ├── InfrastructureError         retriable: a store, the network, a throttle, an unknown outcome
 │   └── CommitConflict          retriable: somebody else committed this partition first
@@ -44,11 +47,23 @@ class CatalogConflict(ConfigurationError):
 
 
 class EventError(HeadraceError):
-    """The Lambda event is not a Kafka event of an event source mapping."""
+    """The Lambda event is not one that the function is for: a Kafka event of a mapping, an object's announcement."""
 
 
 class FirehoseEventError(EventError):
     """A Firehose transformation event for an MSK source: not what an event source mapping sends."""
+
+
+class ForeignObject(EventError):
+    """An announced object lies in another bucket, has no name that a pipeline publishes, or is another table's."""
+
+
+class FileMissing(HeadraceError):
+    """A file of the lake that was announced is not there: it expired, or somebody deleted it."""
+
+
+class FileUnreadable(HeadraceError):
+    """A file of the lake that was announced is no Parquet file, or has other columns."""
 
 
 class PoisonError(HeadraceError):

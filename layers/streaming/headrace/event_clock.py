@@ -1,6 +1,7 @@
 """When each record happened, as its payload or Kafka says, and which records' clocks cannot be believed."""
 
 from collections.abc import Sequence
+from itertools import compress
 from operator import attrgetter, sub
 
 from headrace import lake
@@ -68,15 +69,17 @@ class EventClock:
         return lake.MIN_TIME_MS <= time_ms <= min(limit_ms, lake.MAX_TIME_MS)
 
     def _sort_out(self, decoded: Decoded, times_ms: list[int]) -> list[int]:
-        kept = []
-        for record, value, time_ms in zip(decoded.records, decoded.values, times_ms, strict=True):
-            if self._believable(time_ms, record):
-                kept.append((record, value, time_ms))
-            else:
-                decoded.poison.append((record, self._disbelief(time_ms, record)))
-        decoded.records[:] = [record for record, _, _ in kept]
-        decoded.values[:] = [value for _, value, _ in kept]
-        return [time_ms for _, _, time_ms in kept]
+        """A record is a dead letter as a whole, if one of its events is not to be believed: so it can be sent again."""
+        disbelieved: dict[int, tuple[Record, PoisonError]] = {}
+        for record, time_ms in zip(decoded.records, times_ms, strict=True):
+            if not self._believable(time_ms, record):
+                disbelieved.setdefault(record.offset, (record, self._disbelief(time_ms, record)))
+        decoded.poison.extend(disbelieved.values())
+        believed = [record.offset not in disbelieved for record in decoded.records]
+        decoded.records[:] = compress(decoded.records, believed)
+        decoded.values[:] = compress(decoded.values, believed)
+        decoded.continuations[:] = [item for item in decoded.continuations if item[0].offset not in disbelieved]
+        return list(compress(times_ms, believed))
 
     def _disbelief(self, time_ms: int, record: Record) -> PoisonError:
         if not lake.MIN_TIME_MS <= time_ms <= lake.MAX_TIME_MS:

@@ -149,9 +149,13 @@ class RunningFixed:
                     due.setdefault(window, []).extend(self._rows_in[pane_ms])
         self._given_out_ms = max(self._given_out_ms, watermark_ms)
         if due:
-            self._table.final(self._closed(due))
+            self._final(due)
             self._forget_closed(watermark_ms)
             self._due_ms = self._next_due_ms(self._windows)
+
+    def _final(self, due: dict[Window, list[int]]) -> None:
+        """Give out windows that close, each with the rows of its panes, the earliest pane first."""
+        self._table.final(self._closed(due))
 
     def _closed(self, due: dict[Window, list[int]]) -> Closed:
         windows: list[Window] = []

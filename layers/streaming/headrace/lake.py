@@ -39,6 +39,8 @@ COMPLETENESS = "headrace.rows"
 """Metadata key of every table: `complete` rows, or `partial` ones that readers merge by key over partitions."""
 MERGE = "headrace.merge"
 """Metadata key of partial tables: JSON that says how rows of one key merge (`aggregates.merge_rule`)."""
+HOLDS_ROWS = "headrace.holds_rows"
+"""Metadata key of tables whose rows may be written by a later commit than the one that passed their record."""
 ALIASES = "headrace.aliases"
 """Metadata key of tables with renamed columns: JSON, a column's name to its names in older files."""
 
@@ -84,6 +86,8 @@ class LakeTable(msgspec.Struct, frozen=True):
     """How many hours a file's rows can be of: one of `HOURS`."""
     aliases: Mapping[str, Sequence[str]] | None = None
     """What columns are called in older files, of those that were renamed."""
+    holds_rows: bool = False
+    """Whether a row may be written by a later commit than the one that passed its record."""
 
     def schema(self) -> Schema:
         """The files' schema, metadata included."""
@@ -92,6 +96,8 @@ class LakeTable(msgspec.Struct, frozen=True):
             metadata[MERGE] = msgspec.json.encode(self.merge).decode()
         if self.aliases:
             metadata[ALIASES] = msgspec.json.encode(self.aliases).decode()
+        if self.holds_rows:
+            metadata[HOLDS_ROWS] = "true"
         return Schema(list(self.fields), metadata=metadata)
 
 

@@ -42,8 +42,13 @@ class Texts:
         return list(map(known.setdefault, values, values))
 
 
+def copied(value: Any) -> Any:
+    """A string of its own: the decoder's lies among all that goes with the batch, whose memory it would keep apart."""
+    return value[:1] + value[1:] if value.__class__ is str else value
+
+
 class Batch:
-    """Decoded records in offset order, by column. Columns are made once, for all operators."""
+    """Decoded values in offset order, by column. Columns are made once, for all operators."""
 
     def __init__(
         self,
@@ -52,16 +57,19 @@ class Batch:
         times_ms: list[int],
         watermarks_ms: list[int],
         texts: Texts | None = None,
+        continuations: Sequence[tuple[Record, str]] = (),
     ) -> None:
         """Put the columns side by side; nobody may change them afterwards.
 
         Args:
-            records: where they came from.
+            records: where the values came from; one may come several times in a row.
             values: decoded.
             times_ms: event times.
             watermarks_ms: the watermark before each record; one more than there are records, the last is after all.
             texts: those that are known from batches before.
+            continuations: text that goes on with the value before it, as `codec.Decoded` says.
         """
+        self.continuations = continuations
         self.records, self.values, self.times_ms, self.watermarks_ms = records, values, times_ms, watermarks_ms
         self._columns: dict[str, list[Any]] = {}
         self._shared: dict[str, Sequence[Any]] = {}
@@ -169,11 +177,14 @@ class Operator(Protocol):
         ...
 
 
-class Land(msgspec.Struct, frozen=True):
-    """Every record a row: the codec's fields, what was rescued, and where it came from."""
+Bucket = Literal["hour", "day"]
+"""How much event time a file's rows are of."""
 
-    bucket: Literal["hour", "day"] = "hour"
-    """How much event time a file's rows are of."""
+
+class Land(msgspec.Struct, frozen=True):
+    """Every value a row: the codec's fields, what was rescued, and where it came from."""
+
+    bucket: Bucket = "hour"
 
     def build(self, codec: Codec, place: TopicPartition, lateness_ms: int, restored: Restored) -> Running:
         """See `Operator.build`; landing keeps no state.
@@ -181,20 +192,51 @@ class Land(msgspec.Struct, frozen=True):
         Raises:
             ConfigurationError: the topic is called like a table that every pipeline has.
         """
-        if place.topic in lake.OWN_TABLES:
-            raise ConfigurationError(f"topic {place.topic!r} cannot be landed: a table of its name has another use")
-        return _RunningLand(codec, place.topic, lake.HOURS[self.bucket])
+        return _RunningLand(LandedTable(codec, place.topic, self.bucket))
+
+
+class LandedTable:
+    """The table of a topic's values."""
+
+    def __init__(self, codec: Codec, topic: str, bucket: Bucket, *, holds_rows: bool = False) -> None:
+        """Put its columns together.
+
+        Args:
+            codec: of the values.
+            topic: the table is called like it.
+            bucket: of its files.
+            holds_rows: whether a row may be written by a later commit than the one that passed its record.
+
+        Raises:
+            ConfigurationError: the topic is called like a table that every pipeline has.
+        """
+        if topic in lake.OWN_TABLES:
+            raise ConfigurationError(f"topic {topic!r} cannot be landed: a table of its name has another use")
+        rescued = (Field(RESCUED, DataType.string(), nullable=True),) if codec.rescues else ()
+        self._declared = (*codec.schema.arrow_fields(), *rescued)
+        fields = (*codec.schema.landed_fields(), *rescued, *lake.RECORD_FIELDS)
+        hours = lake.HOURS[bucket]
+        self._table = LakeTable(
+            topic, fields, complete=True, aliases=codec.schema.aliases, bucket_hours=hours, holds_rows=holds_rows
+        )
+
+    def rows(self, batch: Batch) -> list[Rows]:
+        """The rows of a batch; nothing of an empty one."""
+        if not batch.records:
+            return []
+        found = members(batch.values, [declared.name for declared in self._declared])
+        columns = [
+            lake.column(values, declared.type, nullable=declared.nullable).cast(landed.type)
+            for values, declared, landed in zip(found, self._declared, self._table.fields, strict=False)
+        ]
+        return [Rows(self._table, batch.times_ms, [*columns, *lake.record_columns(batch.records)])]
 
 
 class _RunningLand:
     state = None
 
-    def __init__(self, codec: Codec, topic: str, bucket_hours: int) -> None:
-        self._schema = codec.schema
-        rescued = (Field(RESCUED, DataType.string(), nullable=True),) if codec.rescues else ()
-        self._declared = (*codec.schema.arrow_fields(), *rescued)
-        fields = (*codec.schema.landed_fields(), *rescued, *lake.RECORD_FIELDS)
-        self._table = LakeTable(topic, fields, complete=True, aliases=codec.schema.aliases, bucket_hours=bucket_hours)
+    def __init__(self, table: LandedTable) -> None:
+        self._table = table
         self._batch: Batch | None = None
 
     def apply(self, batch: Batch) -> list[LateRecord]:
@@ -203,14 +245,7 @@ class _RunningLand:
 
     def close(self, watermark_ms: int) -> list[Rows]:
         batch, self._batch = self._batch, None
-        if batch is None or not batch.records:
-            return []
-        found = members(batch.values, [declared.name for declared in self._declared])
-        columns = [
-            lake.column(values, declared.type, nullable=declared.nullable).cast(landed.type)
-            for values, declared, landed in zip(found, self._declared, self._table.fields, strict=False)
-        ]
-        return [Rows(self._table, batch.times_ms, [*columns, *lake.record_columns(batch.records)])]
+        return [] if batch is None else self._table.rows(batch)
 
     def open_until_ms(self) -> int | None:
         return None

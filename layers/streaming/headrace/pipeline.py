@@ -75,6 +75,7 @@ class Pipeline:
         inline_outbox_entries: int = INLINE_OUTBOX_ENTRIES,
         max_deltas: int = MAX_DELTAS,
         warm_rows: int = 0,
+        on_commit: Callable[[Sequence[lake.Rows]], None] | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
@@ -92,6 +93,8 @@ class Pipeline:
             inline_outbox_entries: more outputs are listed in a staged manifest.
             max_deltas: after so many the state is written as a whole again.
             warm_rows: how many rows of state, of all partitions together, may stay in memory from turn to turn.
+            on_commit: is shown the rows that a commit made final, by the attempt that committed them: never twice, and
+                not at all if that dies there. What depends on every row reads the lake.
             clock_ms: wall clock, epoch milliseconds; only idleness is measured by it.
             new_id: a name that no other attempt ever has.
         """
@@ -105,6 +108,7 @@ class Pipeline:
         self._inline_outbox_entries = inline_outbox_entries
         self._max_deltas = max_deltas
         self._warm = WarmStates(warm_rows)
+        self._on_commit = on_commit
         self._clock_ms = clock_ms
         self._new_id = new_id
 
@@ -156,11 +160,12 @@ class Pipeline:
         self._checkpoints.clear_outbox(checkpoint.key, checkpoint.version)
         return checkpoint.published()
 
-    def tick(self, checkpoint: Checkpoint) -> Totals:
+    def tick(self, checkpoint: Checkpoint, *, final: bool = False) -> Totals:
         """Close the open windows of a partition that is idle; what that did, nothing if none was open.
 
         Args:
             checkpoint: as `recover` answered it: a commit must not replace an outbox that is not published.
+            final: nobody reads any more; see `Logic.tick`.
 
         Raises:
             CommitConflict: the partition is not idle after all: somebody committed meanwhile.
@@ -170,7 +175,7 @@ class Pipeline:
         except ObjectMissing as error:
             newer = self._overtaken(checkpoint, error)
             raise CommitConflict(f"{checkpoint.key} was committed meanwhile, as version {newer.version}") from error
-        if not logic.tick():
+        if not logic.tick(final=final):
             return Counter()
         return self._commit_and_publish(checkpoint, logic, (), Counter(ticks=1))
 
@@ -285,6 +290,8 @@ class Pipeline:
             totals=dict(effects.booked.totals),
         )
         self._checkpoints.commit(committed, expected_version=checkpoint.version)  # 6: the only commit point
+        if self._on_commit is not None:
+            self._on_commit(logic.rows)
         logic.committed()
         self._warm.keep(committed, logic)
         self.recover(committed)  # 7

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from headrace.lake import Rows
-from headrace.operators import Batch, LateRecord, Restored
+from headrace.operators import Batch, LateRecord, Restored, copied
 from headrace.state import OpenRows
 from headrace.window_rows import Closed, Declared, Table, late
 from headrace.windows import SessionWindows, Window
@@ -73,7 +73,7 @@ class RunningSessions:
             elif row is None and time_ms > surely_open_ms and key not in several:
                 row = free.pop()
                 starts_ms[row] = lasts_ms[row] = time_ms
-                started[row] = kept = _copied(key)
+                started[row] = kept = copied(key)
                 row_of[kept] = row
                 rows.append(row)
                 continue
@@ -256,8 +256,3 @@ def _keys(columns: Sequence[Sequence[Any]], number: int) -> Sequence[Key]:
     if len(columns) == 1:
         return columns[0]
     return list(zip(*columns, strict=True)) if columns else [()] * number
-
-
-def _copied(key: Key) -> Key:
-    """A string of its own: the decoder's lies among all that goes with the batch, whose memory it would keep apart."""
-    return key[:1] + key[1:] if key.__class__ is str else key

@@ -25,6 +25,8 @@ CODEC_OF_TOPIC = re.compile(rf"([A-Za-z0-9._-]{{1,249}})=(raw|log|json:{_AVSC}|a
 GAPS_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=(allow|forbid)")
 BUCKET_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=(hour|day)")
 EVENT_TIME_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=([A-Za-z_][A-Za-z0-9_]{0,254})")
+LOG_FORMAT_OF_TOPIC = re.compile(r"([A-Za-z0-9._-]{1,249})=([a-z_]{1,32}(?::.+)?)")
+_BETWEEN_LOG_FORMATS = re.compile(r";(?=\s*[A-Za-z0-9._-]{1,249}=[a-z_]{1,32}(?:[:;]|\s*$))")
 HOST_AND_PORT = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}"
 
 GapPolicy = Literal["allow", "forbid"]
@@ -72,6 +74,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     landing_duplicate_keys: Literal["rescue", "drop"] = "rescue"
     """HEADRACE_LANDING_DUPLICATE_KEYS: what becomes of a JSON key's values before its last one: `rescue` keeps them in
     `_rescued`; `drop` does not look for them, which takes an eighth less time."""
+    log_formats: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """HEADRACE_LOG_FORMATS: topic to the format of its log lines, `NAME` or `NAME:PARAMETERS` (`access:%h %l …`), as
+    `headrace.logs.declared_format` takes them; those of other topics are detected line by line."""
     idle_timeout_ms: int = 300_000
     """HEADRACE_IDLE_TIMEOUT_MS: the silence after which the sweeper closes a partition's windows."""
     drain: Literal["true", "false"] = "false"
@@ -80,6 +85,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """HEADRACE_BOOTSTRAP_SERVERS: where the sweeper finds Kafka, `HOST:PORT[,HOST:PORT…]`."""
     kafka_auth: Literal["plaintext", "iam"] = "iam"
     """HEADRACE_KAFKA_AUTH: how the sweeper logs in."""
+    alert_topic: str = ""
+    """HEADRACE_ALERT_TOPIC: ARN of the SNS topic, standard or FIFO, to which alerts are sent."""
+    alert_max_age_hours: int = 24
+    """HEADRACE_ALERT_MAX_AGE_HOURS: alerts about windows that ended longer ago are in their table only."""
     iceberg_catalog: str = ""
     """HEADRACE_ICEBERG_CATALOG: `glue:DATABASE` that has the Iceberg tables; empty: there are none."""
     iceberg_snapshot_hours: int = 24
@@ -165,6 +174,15 @@ def _by_topic(pattern: re.Pattern[str]) -> Callable[[str], Mapping[str, str]]:
     return parse
 
 
+def _log_formats(text: str) -> Mapping[str, str]:
+    """Between semicolons; one that no topic and format name follow is part of a format string."""
+    matches = [LOG_FORMAT_OF_TOPIC.fullmatch(part.strip()) for part in _BETWEEN_LOG_FORMATS.split(text)]
+    formats = {match[1]: match[2] for match in matches if match}
+    if len(formats) != len(matches):
+        raise ValueError(text)
+    return formats
+
+
 def _for_all_or_by_topic(for_all: set[str], pattern: re.Pattern[str]) -> Callable[[str], str | Mapping[str, str]]:
     by_topic = _by_topic(pattern)
     return lambda text: text if text in for_all else by_topic(text)
@@ -202,10 +220,19 @@ _FIELDS: Mapping[str, tuple[Callable[[str], object], str]] = {
     ),
     "landing_event_times": (_by_topic(EVENT_TIME_OF_TOPIC), "TOPIC=FIELD,… with each topic once"),
     "landing_duplicate_keys": (_matching("rescue|drop"), "rescue or drop"),
+    "log_formats": (
+        _log_formats,
+        "TOPIC=FORMAT;TOPIC=FORMAT… with each topic once and formats like json or access:%h %l %u %t",
+    ),
     "idle_timeout_ms": _duration_ms(1),
     "drain": (_matching("true|false"), "true or false"),
     "bootstrap_servers": (_matching(rf"{HOST_AND_PORT}(,{HOST_AND_PORT})*"), "HOST:PORT[,HOST:PORT…]"),
     "kafka_auth": (_matching("plaintext|iam"), "plaintext or iam"),
+    "alert_topic": (
+        _matching(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?"),
+        "the ARN of an SNS topic",
+    ),
+    "alert_max_age_hours": (_hours, f"a whole number of hours from 1 to {MAX_HOURS}"),
     "iceberg_catalog": (_matching("glue:[A-Za-z0-9_-]{1,255}"), "glue:DATABASE"),
     "iceberg_snapshot_hours": (_hours, f"a whole number of hours from 1 to {MAX_HOURS}"),
 }

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from headrace.aggregates import Aggregate, Columns, scalars_of
-from headrace.errors import CheckpointCorrupt, ConfigurationError
+from headrace.errors import CheckpointCorrupt
 
 _BIG_END_FIRST = array("H", [1]).tobytes() == b"\0\1"
 _INVERTED = bytes([1, 0]) + bytes(254)
@@ -41,7 +41,7 @@ class Part(msgspec.Struct, array_like=True, frozen=True):
     changed_columns: list[Any] = []
     """… and their scalars, without the columns of the key, which never change."""
     gone: list[int] = []
-    """Numbers of rows that became part of others; in a base, of those that are free."""
+    """Numbers of rows that became part of others, or were removed; in a base, of those that are free."""
 
     @property
     def rows(self) -> int:
@@ -89,11 +89,8 @@ class OpenRows:
             parts: of the chain.
 
         Raises:
-            ConfigurationError: there is no aggregate.
             CheckpointCorrupt: the parts do not fit the columns, or one another.
         """
-        if not aggregates:
-            raise ConfigurationError("a window needs at least one aggregate")
         self._keys = keys
         states = [aggregate.initial() for aggregate in aggregates.values()]
         self._own = keys + len(scalars)
@@ -162,10 +159,13 @@ class OpenRows:
         times_ms = events.times_ms
         for aggregate, columns in self.aggregates:
             field = aggregate.field
+            read = events.shared if aggregate.keeps_values else events.column
             if field is None:
                 values: Sequence[Any] = rows
+            elif isinstance(field, tuple):
+                values = list(zip(*map(read, field), strict=True))
             else:
-                values = events.shared(field) if aggregate.keeps_values else events.column(field)
+                values = read(field)
             aggregate.add(columns, rows, values, times_ms)
 
     def merge(self, earlier: int, later: int) -> None:
@@ -204,6 +204,11 @@ class OpenRows:
         for row in rows:
             alive[row] = 0
         self._free.extend(rows)
+
+    def remove(self, rows: Collection[int]) -> None:
+        """Forget rows that the watermark alone does not close: a delta names them."""
+        self._gone += [row for row in rows if row not in self._new]
+        self.release(rows)
 
     def base(self) -> Part:
         """Every open row, and what is free between them, so that columns are read back as they are."""

@@ -113,15 +113,20 @@ class Sweeper:
             sweep.oldest_outbox_ms = max(sweep.oldest_outbox_ms, now_ms - checkpoint.committed_at_ms)
             checkpoint = pipeline.recover(checkpoint)  # before a tick may replace the outbox
             sweep.recovered += 1
-        if self._is_idle(checkpoint, now_ms) and (done := pipeline.tick(checkpoint)):
+        final = self._is_abandoned(checkpoint)
+        if self._is_idle(checkpoint, now_ms) and (done := pipeline.tick(checkpoint, final=final)):
             sweep.ticked += 1
             sweep.written.setdefault(pipeline.name, Counter()).update(done)
+
+    def _is_abandoned(self, checkpoint: Checkpoint) -> bool:
+        """Whether nobody reads for it any more."""
+        return self._drain or checkpoint.key.generation != self._generation
 
     def _is_idle(self, checkpoint: Checkpoint, now_ms: int) -> bool:
         if checkpoint.open_until_ms is None or _silence_ms(checkpoint, now_ms) < self._idle_timeout_ms:
             return False
-        if self._drain or checkpoint.key.generation != self._generation:
-            return True  # Nobody reads for it any more: waiting for an empty backlog would be waiting for ever.
+        if self._is_abandoned(checkpoint):
+            return True  # Waiting for an empty backlog would be waiting for ever.
         place = TopicPartition(checkpoint.key.topic, checkpoint.key.partition)
         return not self._log.has_backlog(place, checkpoint.next_offset)
 

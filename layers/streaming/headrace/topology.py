@@ -7,7 +7,9 @@ Pure: no I/O, no clock, no environment.
 """
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,11 +18,13 @@ from headrace import buckets, lake, watermark
 from headrace.codec import Codec
 from headrace.errors import CheckpointCorrupt, ConfigurationError
 from headrace.event_clock import EventClock
+from headrace.land_logs import LandLogs
 from headrace.operators import Batch, Land, Operator, Restored, Running, Texts
 from headrace.own_tables import dead_letter_rows, late_rows
 from headrace.records import Record, TopicPartition
 from headrace.state import OpenRows, Part
 
+_offset = attrgetter("offset")
 _ANYWHERE = TopicPartition("-", 0)
 
 
@@ -52,7 +56,8 @@ class Topology(msgspec.Struct, frozen=True):
         for what in ("out_of_orderness_ms", "allowed_lateness_ms", "max_skew_ms"):
             if getattr(self, what) < 0:
                 raise ConfigurationError(f"a topology's {what} must not be negative, not {getattr(self, what)}")
-        tables: list[Any] = [*lake.OWN_TABLES]
+        shared = {table for operator in self.operators for table in getattr(operator, "shared_tables", ())}
+        tables: list[Any] = [*lake.OWN_TABLES, *sorted(shared)]
         for operator in self.operators:
             tables += getattr(operator, "tables", (operator,))
         if twice := [table for number, table in enumerate(tables) if table in tables[:number]]:
@@ -127,22 +132,30 @@ class Logic:
         Where a batch is cut changes nothing, so a cut bounds what one commit writes without coarser files.
         """
         decoded = self.topology.codec.decode(records)
-        times_ms = buckets.cut(
+        times_ms = self._clock.times_ms(decoded)
+        taken = len(records)
+        end = buckets.end(
+            records,
             decoded,
-            self._clock.times_ms(decoded),
+            times_ms,
             limit=self.topology.max_buckets,
             bucket_hours=_bucket_hours(self.topology.operators),
         )
+        if end is not None:
+            taken, times_ms = bisect_left(records, end, key=_offset), times_ms[: decoded.keep(end)]
         watermarks_ms = self._watermarks_ms(times_ms)
-        batch = Batch(decoded.records, decoded.values, times_ms, watermarks_ms, self._texts)
+        batch = Batch(
+            decoded.records, decoded.values, times_ms, watermarks_ms, self._texts, continuations=decoded.continuations
+        )
         late = [record for running in self._running for record in running.apply(batch)]
-        self.applied, self.dead, self.late = len(batch.records), len(decoded.poison), len(late)
+        self.dead, self.late = len(decoded.poison), len(late)
+        self.applied = taken - self.dead
         self._advance(watermarks_ms[-1])
         if decoded.poison:
             self.rows.append(dead_letter_rows(decoded.poison))
         if late:
             self.rows.append(late_rows(late))
-        return len(batch.records) + len(decoded.poison)
+        return taken
 
     def _watermarks_ms(self, times_ms: list[int]) -> list[int]:
         """The watermark before each record and after all; where nothing looks at the others, only the last."""
@@ -151,12 +164,20 @@ class Logic:
             return watermark.before_each(times_ms, self._watermark_ms, delay_ms)
         return watermark.before_each([max(times_ms)] if times_ms else [], self._watermark_ms, delay_ms)[-1:]
 
-    def tick(self) -> bool:
-        """Close every open window by moving the watermark; whether there was one."""
+    def tick(self, *, final: bool = False) -> bool:
+        """Close open windows by moving the watermark to `open_until_ms`; whether there was one.
+
+        Args:
+            final: nobody reads any more: close all of them. That nothing comes is then no news.
+        """
         open_until_ms = self.open_until_ms
         if open_until_ms is None:
             return False
         self._advance(max(self._watermark_ms, open_until_ms))
+        if final and (waiting_until_ms := self.open_until_ms) is not None:
+            news = len(self.rows)
+            self._advance(waiting_until_ms)
+            del self.rows[news:]
         return True
 
     @property
@@ -166,8 +187,18 @@ class Logic:
 
     @property
     def open_until_ms(self) -> int | None:
-        """The watermark that would close every open window; None when none is open."""
-        return max((end for r in self._running if (end := r.open_until_ms()) is not None), default=None)
+        """The watermark that a tick sets; None when no window is open.
+
+        It closes every open window of tables. What waits for silence is closed by a tick of its own, when nothing else
+        is open: else a tick would make the next records late for windows that nobody has seen yet.
+        """
+        waiting: list[int] = []
+        others: list[int] = []
+        for operator, running in zip(self.topology.operators, self._running, strict=True):
+            end_ms = running.open_until_ms()
+            if end_ms is not None:
+                (waiting if getattr(operator, "waits_for_silence", False) else others).append(end_ms)
+        return max(others or waiting, default=None)
 
     def save(self, *, may_extend: bool) -> Saved | None:
         """The state as it is now; None when nothing is open.
@@ -214,7 +245,7 @@ class Logic:
         self.rows: list[lake.Rows] = []
         """What became final, or was given out early."""
         self.applied = 0
-        """Records that went through the operators."""
+        """Records that are no dead letters, whether they had one event, several or none."""
         self.dead = 0
         """Records that became dead letters."""
         self.late = 0
@@ -234,7 +265,9 @@ class Logic:
 def _described(configuration: Any) -> Any:
     """Frozen configuration as plain data with its class names; not `repr`, which is the libraries' to change."""
     if isinstance(configuration, msgspec.Struct):
-        members = {name: _described(getattr(configuration, name)) for name in configuration.__struct_fields__}
+        no_matter = getattr(configuration, "without_state", ())
+        names = [name for name in configuration.__struct_fields__ if name not in no_matter]
+        members = {name: _described(getattr(configuration, name)) for name in names}
         return [type(configuration).__name__, members]
     if isinstance(configuration, dict):
         return {name: _described(item) for name, item in configuration.items()}
@@ -243,7 +276,7 @@ def _described(configuration: Any) -> Any:
 
 def _bucket_hours(operators: Sequence[Operator]) -> int:
     """How much event time the smallest bucket is of all tables."""
-    return min(lake.HOURS[operator.bucket] if isinstance(operator, Land) else 1 for operator in operators)
+    return min(lake.HOURS[operator.bucket] if isinstance(operator, Land | LandLogs) else 1 for operator in operators)
 
 
 _Parts = list[Part | None]

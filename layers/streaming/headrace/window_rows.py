@@ -118,9 +118,9 @@ class Table:
         self._top_by = list(declared.aggregates).index(declared.top.by) if declared.top else 0
         self._partial = not declared.complete
         bounds = _bounds(declared.window)
-        keys, columns = _key_fields(schema, declared.key), self._columns(declared.aggregates, schema)
+        keys, columns = key_fields(schema, declared.key), self._columns(declared.aggregates, schema)
         fields = (*bounds, *keys, *columns)
-        _check_names(self.name, [*fields, *(_REVISION_FIELDS if declared.early_results else ()), *_PLACE_FIELDS])
+        check_names(self.name, [*fields, *(_REVISION_FIELDS if declared.early_results else ()), *_PLACE_FIELDS])
         if declared.top is not None:
             _check_order(declared.top, columns)
         by_key = [field.name for field in (*bounds, *keys)]
@@ -150,7 +150,8 @@ class Table:
     def _columns(self, aggregates: Mapping[str, Aggregate], schema: Schema) -> list[Field]:
         fields = []
         for name, aggregate in aggregates.items():
-            field_type = _kept_type(schema, aggregate.field) if aggregate.field else None
+            read = (aggregate.field,) if isinstance(aggregate.field, str) else aggregate.field or ()
+            field_type = next((kept for kept in [_kept_type(schema, each) for each in read]), None)
             fields.append(Field(name, aggregate.result_type(field_type), nullable=True))
             if self._partial:
                 fields += [Field(n, kind, nullable=True) for n, kind in aggregate.partials(name, field_type)]
@@ -216,7 +217,13 @@ def _bounds(window: Windows) -> list[Field]:
     return [Field(f"{what}_{bound}", lake.TIMESTAMP, nullable=False) for bound in ("start", "end")]
 
 
-def _key_fields(schema: Schema, names: Sequence[str]) -> list[Field]:
+def key_fields(schema: Schema, names: Sequence[str]) -> list[Field]:
+    """The columns of fields by which rows are told apart.
+
+    Raises:
+        ConfigurationError: a field is an array or a double, or its values cannot be kept in state.
+        SchemaError: the schema does not have it.
+    """
     fields = schema.project(names).arrow_fields()
     for field in fields:
         _kept_type(schema, field.name)
@@ -230,7 +237,12 @@ def _key_fields(schema: Schema, names: Sequence[str]) -> list[Field]:
     return fields
 
 
-def _check_names(table: str, fields: Sequence[Field]) -> None:
+def check_names(table: str, fields: Sequence[Field]) -> None:
+    """Refuse a table with two columns of one name.
+
+    Raises:
+        ConfigurationError: in a sentence.
+    """
     names = [field.name for field in fields]
     if twice := [name for place, name in enumerate(names) if name in names[:place]]:
         raise ConfigurationError(f"table {table!r} would have two columns {twice[0]!r}")

@@ -29,14 +29,32 @@ def read(record: Logged, rules: Rules) -> Event:
     Raises:
         Dead: there is none.
     """
+    return believed(record, fields_of(record), rules)
+
+
+def fields_of(record: Logged) -> dict[str, Any]:
+    """What the record says.
+
+    Raises:
+        Dead: nothing that can be read.
+    """
     if record.value is None:
         raise Dead("tombstone")
     try:
-        fields = json.loads(record.value)
+        fields: dict[str, Any] = json.loads(record.value)
     except ValueError:
         raise Dead("invalid_json") from None
     if "user" not in fields:
         raise Dead("missing_field")
+    return fields
+
+
+def believed(record: Logged, fields: dict[str, Any], rules: Rules) -> Event:
+    """The event of these fields.
+
+    Raises:
+        Dead: it is from the future.
+    """
     if fields["at"] > record.timestamp_ms + rules.max_skew_ms:
         raise Dead("from_the_future")
     return Event(record, fields, fields["at"])

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from chaos.oracle.events import Dead, landed, place, read
+from chaos.oracle.first_seen import FirstSeenOperator
 from chaos.oracle.fixed import FixedOperator
+from chaos.oracle.lines import Landing, Said, said
 from chaos.oracle.output import Output
-from chaos.oracle.rules import Declared, Logged, Rules, Sessions, Sliding, Tables
+from chaos.oracle.rules import Declared, FirstTimes, Logged, Rules, Sessions, Sliding, Tables
 from chaos.oracle.sessions import SessionOperator
 from chaos.oracle.sliding import SlidingOperator
 
@@ -35,7 +37,7 @@ class Expected(NamedTuple):
     operators: dict[str, Output]
     """What each operator gave out, by its table."""
     applied: int
-    """Records that are events."""
+    """Records that are no dead letters."""
 
 
 def expected(records: Sequence[Logged], ticks_before: Iterable[int], rules: Rules) -> Expected:
@@ -65,20 +67,27 @@ class _Partition:
         self.operators = [_operator(declared) for declared in rules.operators]
         self.ticks: list[Tick] = []
         self.applied = 0
-        self._landed: Counter = Counter()
+        self._lines = None if rules.lines is None else Landing(rules.lines)
+        self._landed: Counter = Counter() if self._lines is None else self._lines.rows
         self._dead: Counter = Counter()
 
     def take(self, record: Logged) -> None:
         try:
-            event = read(record, self.rules)
+            continues, events = said(record, self.rules) if self._lines else Said(None, [read(record, self.rules)])
         except Dead as dead:
             self._dead[(dead.reason, record.value, *place(record))] += 1
             return
         self.applied += 1
-        self._landed[landed(event)] += 1
-        for operator in self.operators:
-            operator.take(event, self.watermark_ms)
-        self._advance(event.time_ms - self.rules.out_of_orderness_ms)
+        if self._lines and continues is not None:
+            self._lines.goes_on(record, continues)
+        for event in events:
+            if self._lines:
+                self._lines.take(event, self.watermark_ms)
+            else:
+                self._landed[landed(event)] += 1
+            for operator in self.operators:
+                operator.take(event, self.watermark_ms)
+            self._advance(event.time_ms - self.rules.out_of_orderness_ms)
 
     def tick(self, next_offset: int) -> None:
         for_each = [
@@ -86,12 +95,13 @@ class _Partition:
             for operator in self.operators
             for end_ms in operator.open_ends_ms()
         ]
-        self._advance(max(for_each, default=self.watermark_ms))
+        held = self._lines.open_ends_ms() if self._lines else []
+        self._advance(max([*for_each, *held], default=self.watermark_ms))
         self.ticks.append(Tick(next_offset, self.watermark_ms))
 
     def _advance(self, watermark_ms: int) -> None:
         self.watermark_ms = max(self.watermark_ms, watermark_ms)
-        for operator in self.operators:
+        for operator in [*self.operators, *([self._lines] if self._lines else [])]:
             operator.advance(self.watermark_ms)
 
     def tables(self) -> Tables:
@@ -105,10 +115,12 @@ class _Partition:
         }
 
 
-def _operator(declared: Declared) -> FixedOperator | SlidingOperator | SessionOperator:
+def _operator(declared: Declared) -> FixedOperator | SlidingOperator | SessionOperator | FirstSeenOperator:
     match declared.window:
         case Sliding():
             return SlidingOperator(declared)
         case Sessions():
             return SessionOperator(declared)
+        case FirstTimes():
+            return FirstSeenOperator(declared)
     return FixedOperator(declared)

@@ -54,6 +54,17 @@ class Sessions(NamedTuple):
     gap_ms: int
 
 
+class FirstTimes(NamedTuple):
+    """No windows: a row when a key is new, or was forgotten."""
+
+    forget_after_ms: int
+    """Of silence."""
+    capacity: int
+    """When more keys are known, the one that is silent longest is forgotten."""
+    samples: tuple[str, ...] = ()
+    """Fields that a row has beside the key."""
+
+
 Fixed = Tumbling | Hopping | Calendar
 """Windows that time alone decides."""
 
@@ -76,10 +87,10 @@ class Top(NamedTuple):
 
 
 class Declared(NamedTuple):
-    """A windowed operator."""
+    """An operator."""
 
     table: str
-    window: Fixed | Sliding | Sessions
+    window: Fixed | Sliding | Sessions | FirstTimes
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     lateness_ms: int = 0
@@ -94,6 +105,15 @@ class Declared(NamedTuple):
         return type(self.window).__name__.lower()
 
 
+class Lines(NamedTuple):
+    """Records are taken for log lines, and landed with the lines that continue them: see `oracle.lines`."""
+
+    hold_ms: int
+    streams: int
+    lines: int
+    characters: int
+
+
 class Rules(NamedTuple):
     """The whole configuration; milliseconds."""
 
@@ -102,3 +122,5 @@ class Rules(NamedTuple):
     max_skew_ms: int
     landing: bool = True
     """Whether every event is landed as well."""
+    lines: Lines | None = None
+    """How, if records are log lines."""

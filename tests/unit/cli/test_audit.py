@@ -9,14 +9,20 @@ from copy import deepcopy
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headrace import schema
 from headrace.codec import JsonCodec, LogCodec
-from headrace.records import Record
+from headrace.records import Record, TopicPartition
+from headrace.settings import Settings
 from headrace_cli.audit.audit import Books, Roles, audit
 from headrace_cli.audit.clicks import read_click
-from headrace_cli.audit.expectation import Rules, expect_clicks, expect_logs
+from headrace_cli.audit.expectation import Rules, expect_clicks
+from headrace_cli.audit.landed_logs import Read, landed
+from headrace_cli.audit.log_expectation import expect_logs
 from headrace_cli.audit.logs import read_log
+from headrace_cli.audit.quantiles import exact, settled
 from headrace_cli.audit.records import (
     CAUSE_OF_REASON,
     FROM_THE_FUTURE,
@@ -27,6 +33,9 @@ from headrace_cli.audit.records import (
     Dead,
     Produced,
 )
+from headrace_cli.audit.times import NotRead
+from headrace_cli.generator.streams import SPAN_MS, service_logs
+from landing.topology import topologies as landing_topologies
 
 ROOT = Path(__file__).parents[3]
 CLI = ROOT / "cli" / "headrace_cli"
@@ -166,6 +175,15 @@ def test_an_event_whose_own_session_would_be_closed_still_joins_an_open_one():
     assert sessions(records, out_of_orderness_ms=0) == [(8, 25, 2), (21, 31, 1)]
 
 
+def test_log_minutes_tell_sizes_latencies_and_lines_that_nothing_reads():
+    lines = [b'{"service":"web","bytes":%d,"latency_ms":%d}' % (n, n) for n in range(1, 101)]
+    records = [raw(line, "logs", n) for n, line in enumerate([*lines, b'{"service":"web"}', b"{"])]
+    web, ann = expect_logs(records, "logs", Rules()).tables["logs/service_minutes"]
+    assert (web["events"], web["unparsed"], web["bytes"]) == (101, 0, 5050)
+    assert web["latency_ms"] == (("p50", 50.0), ("p95", 95.0), ("p99", 99.0))
+    assert (ann["events"], ann["unparsed"], ann["bytes"], ann["latency_ms"]) == (1, 1, None, None)
+
+
 def test_log_minutes_count_errors():
     lines = [b'{"timestamp":%d,"level":"%s","service":"web"}' % (NOON, level) for level in (b"INFO", b"ERROR", b"warn")]
     tables = expect_logs([raw(line, "logs", n) for n, line in enumerate(lines)], "logs", Rules()).tables
@@ -263,7 +281,7 @@ LOG_CODEC = LogCodec(schema.load(SCHEMAS / "log_event.avsc"))
 
 def comparable(row):
     """The columns as text, so that 1, 1.0 and True differ; JSON columns whatever the order of their members."""
-    texts = {name: repr(value) for name, value in row.items()}
+    texts = {name: repr(value) for name, value in row.items() if name != "pattern"}
     for name in ("_rescued", "attributes"):
         if row.get(name) is not None:
             texts[name] = json.dumps(json.loads(row[name]), sort_keys=True)
@@ -275,15 +293,21 @@ def of_library(codec, record):
     decoded = codec.decode([Record(record.topic, 0, 0, record.timestamp_ms, key=record.key, value=record.value)])
     if decoded.poison:
         return CAUSE_OF_REASON[decoded.poison[0][1].reason]
+    if decoded.continuations:
+        return decoded.continuations[0][1]
     names = [field.name for field in codec.schema.fields] + (["_rescued"] if codec.rescues else [])
-    return comparable({name: getattr(decoded.values[0], name) for name in names})
+    row = {name: getattr(decoded.values[0], name) for name in names}
+    if row.get("unparsed"):
+        row["unparsed"] = CAUSE_OF_REASON[row["unparsed"].partition(":")[0]]
+    return comparable(row)
 
 
 def of_audit(read, record):
     try:
-        return comparable(read(record))
+        found = read(record)
     except Dead as verdict:
         return verdict.cause
+    return found if isinstance(found, str) else comparable(found)
 
 
 @pytest.mark.parametrize("value", [v for v, _ in DEAD_CLICKS.values()] + [v.encode() for v in LIVE_CLICKS.values()])
@@ -296,7 +320,6 @@ LOGS = [
     "",
     "Traceback (most recent call last):",
     '"text"',
-    "[1]",
     "{",
     '{"timestamp":1700000040000,"level":"INFO","service":"web","message":"hello"}',
     '{"ts":1700000040,"severity":"warning","logger":"a.b","msg":"m","extra":{"b":1,"a":[true,null]}}',
@@ -325,6 +348,18 @@ LOGS = [
     '{"timestamp":99999999999999999999999}',
     '{"user":17,"host":1.5,"path":["x"]}',
     '{"x":' + "[" * 64 + "]" * 64 + "}",
+    '{"http":{"version":"2","response":{"status_code":503,"bytes":7}},"event":{"duration":1500000}}',
+    '{"http":{"response":{"status_code":503}},"http.response.status_code":200}',
+    '{"instant":{"epochSecond":1700000040,"nanoOfSecond":7999999},"thrown":{"extendedStackTrace":"t"}}',
+    '{"instant":{"epochSecond":"soon"}}',
+    '{"instant":{"epochSecond":1,"more":2}}',
+    '{"level":3,"short_message":"m","name":"shop","hostname":"box","pid":1}',
+    '{"severityNumber":10,"severityText":"Information","body":{"stringValue":"b"},"traceId":"t","spanId":"s"}',
+    '{"severityNumber":0,"levelno":40}',
+    '{"took":"1h2m3.5s","request_time":"0.29","responseTime":12}',
+    '{"event":"m","exception":"e","xray_trace_id":"x","latency":"300µs"}',
+    '{"@t":"2023-11-14T22:14:00.1234567Z","@l":"Fatal","log":"x","duration":12}',
+    '{"level":"crit","loggerName":"a.b"}',
     ACCESS,
     ACCESS + ' "https://shop.example/" "Mozilla/5.0 (X11; \\"Linux\\")"',
     ACCESS + ' "-" "-" "1.23"',
@@ -336,9 +371,39 @@ LOGS = [
     ACCESS.replace("GET /a?b=c HTTP/1.1", "\\x16\\x03"),
     ACCESS.replace("GET /a?b=c HTTP/1.1", "GET /with space HTTP/1.1"),
     ACCESS.replace("GET /a?b=c HTTP/1.1", "-"),
+    ACCESS.replace("17", "9" * 19, 1),
+    ACCESS.replace("17", "9" * 30, 1),
+    ACCESS.replace("192.0.2.1", "a\tb"),
     ACCESS.replace("200", "599"),
     ACCESS.replace("200", "600"),
+    'ts=2023-11-14T22:14:00.25Z level=warn service=search msg="slow upstream" latency_ms=1.25 hits=7 took=3ms',
+    "level=loud status=503 a=b",
+    '<131>1 2023-11-14T22:14:00.25+01:00 depot-1 shipping 812 ID7 [parcel@32473 id="17" to=""] sent',
+    "<8>1 - - - - - - -",
+    "2023-11-14 22:14:00,250 [worker-1] ERROR com.shop.Cart - no card",
+    "java.lang.IllegalStateException: no card",
+    "\tat com.shop.Cart.pay(Cart.java:7)  ",
+    "Caused by: x",
+    "... 3 more",
+    "at last the card was accepted",
+    "Exception in thread",
+    "Traceback (most recent call last):",
+    "\x1b[31mred\x1b[0m words",
+    "\x1b[31m\x1b[0m",
+]
+NOT_READ = [
     ACCESS + "\n" + ACCESS,
+    "[1]",
+    '{"timestamp":"Tue Nov 14 22:14:00 2023"}',
+    "a=1",
+    'a="\\"" b=c',
+    "<13>Nov 14 22:14:00 web1 sshd[7]: failed",
+    "<192>1 - - - - - - x",
+    '<13>1 - - - - - [a b="1" b="2"] x',
+    "[2023-11-14 22:14:00,250] INFO words (kafka.Log)",
+    "2023-11-14 22:14:00,250 [main] LOUD com.shop.Cart - x",
+    "2 123456789010 eni-1 192.0.2.7 10.0.0.2 1 2 6 20 4249 1700000040 1700000100 REJECT OK",
+    '{"messageType":"CONTROL_MESSAGE"}',
 ]
 
 
@@ -346,6 +411,123 @@ LOGS = [
 def test_the_audit_and_the_library_read_log_lines_alike(line):
     record = raw(line.encode(), "logs")
     assert of_audit(read_log, record) == of_library(LOG_CODEC, record)
+
+
+@pytest.mark.parametrize("line", NOT_READ)
+def test_lines_that_may_have_another_reading_are_left_to_the_landed_rows(line):
+    with pytest.raises(NotRead):
+        read_log(raw(line.encode(), "logs"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_audit_and_the_library_read_the_demos_lines_alike(seed):
+    for record in service_logs(2_000, seed, NOON - SPAN_MS):
+        produced = Produced("logs", 0, 0, record.sent_ms, record.key, record.value)
+        assert of_audit(read_log, produced) == of_library(LOG_CODEC, produced)
+
+
+TRACES = st.lists(
+    st.tuples(
+        st.sampled_from([b"a", b"b", None]),
+        st.one_of(
+            st.sampled_from(["\tat a.b.C", "Caused by: x"]), st.integers(-90_000, 200_000), st.just(40_000), st.none()
+        ),
+    ),
+    max_size=40,
+)
+
+
+@given(TRACES, st.integers(1, 40))
+def test_the_audit_and_landing_put_stack_traces_together_alike(steps, cut):
+    """Keys and what came: a line that continues, or an event so many milliseconds after noon (None: without a time)."""
+    records = [
+        Produced("logs", 0, offset, NOON + 150_000, key, _line(offset, step))
+        for offset, (key, step) in enumerate(steps)
+    ]
+    logic = LANDING("logs").build(TopicPartition("logs", 0), None)
+    of_kafka = [Record("logs", 0, r.offset, r.timestamp_ms, key=r.key, value=r.value) for r in records]
+    for start in range(0, len(records), cut):
+        logic.apply(of_kafka[start : start + cut])
+    logic.tick()
+    names = ("_offset", "message", "stack_trace", "format")
+    library = Counter(row for rows in logic.rows if rows.table.name == "logs" for row in columns(rows, names))
+    expected = expect_logs(records, "logs", Rules()).tables["landing/logs"]
+    assert Counter(tuple(row[name] for name in names) for row in expected) == library
+
+
+LANDING = landing_topologies(Settings(landing_codecs={"logs": "log"}))
+
+
+def _line(offset, step):
+    if isinstance(step, str):
+        return step.encode()
+    time = "" if step is None else f',"timestamp":{NOON + step}'
+    return f'{{"message":"event {offset}"{time}}}'.encode()
+
+
+def columns(rows, names):
+    places = [[field.name for field in rows.table.fields].index(name) for name in names]
+    return zip(*(rows.columns[place].to_pylist() for place in places), strict=True)
+
+
+@pytest.mark.parametrize("lines", [["\tat x"] * 600, ["\t" + "x" * 400_000] * 3], ids=["lines", "characters"])
+def test_a_stack_trace_without_an_end_is_cut_as_landing_cuts_it(lines):
+    records = [Produced("logs", 0, n, NOON, b"a", line.encode()) for n, line in enumerate(["begin", *lines])]
+    logic = LANDING("logs").build(TopicPartition("logs", 0), None)
+    logic.apply([Record("logs", 0, r.offset, r.timestamp_ms, key=r.key, value=r.value) for r in records])
+    logic.tick()
+    names = ("_offset", "stack_trace", "message")
+    library = Counter(row for rows in logic.rows if rows.table.name == "logs" for row in columns(rows, names))
+    expected = expect_logs(records, "logs", Rules()).tables["landing/logs"]
+    assert Counter(tuple(row[name] for name in names) for row in expected) == library
+
+
+def test_sixty_five_streams_are_one_too_many():
+    reads = [read_of(n, bytes([n])) for n in range(65)] + [read_of(65, bytes([0]), "\tat x")]
+    rows = landed(reads)
+    assert [line["format"] for _, line in rows[:2]] == ["unparsed", "continuation"]
+    assert not any(line["stack_trace"] for _, line in rows)
+
+
+def read_of(offset, key, text=None):
+    record = Produced("logs", 0, offset, NOON, key, b"words")
+    return Read(record, read_log(record) if text is None else text, NOON)
+
+
+def test_of_a_minute_the_fifty_most_frequent_patterns_are_kept():
+    lines = [b'{"timestamp":%d,"message":"m%02d"}' % (NOON, n) for n in range(60)] * 2 + [b'{"timestamp":%d}' % NOON]
+    records = [Produced("logs", 0, n, NOON, b"a", line) for n, line in enumerate(lines)]
+    patterns = [f"m{n:02}" for n in range(60)]
+    rows = [{"_offset": n, "pattern": pattern} for n, pattern in enumerate(patterns * 2)]
+    tables = expect_logs(records, "logs", Rules(), {"landing/logs": rows}).tables
+    assert [row["pattern"] for row in tables["logs/pattern_minutes"]] == patterns[:50]
+    assert {row["events"] for row in tables["logs/pattern_minutes"]} == {2}
+    assert (tables["logs/new_patterns"][7]["message"], tables["logs/new_patterns"][7]["_offset"]) == ("m07", 7)
+    assert [row["pattern"] for row in tables["logs/new_patterns"]] == [*patterns, None]
+
+
+def test_a_pattern_is_new_once_and_again_after_a_week():
+    week_ms = 7 * 86_400_000
+    times = [NOON, NOON + week_ms - 1, NOON + 2 * week_ms - 1, NOON]
+    records = [
+        Produced("logs", 0, n, NOON + 3 * week_ms, b"a", b'{"timestamp":%d,"message":"x"}' % time_ms)
+        for n, time_ms in enumerate(times)
+    ]
+    rows = expect_logs(records, "logs", Rules()).tables["logs/new_patterns"]
+    assert [(row["_offset"], row["first_seen"]) for row in rows] == [(0, NOON), (2, NOON + 2 * week_ms - 1)]
+
+
+def test_quantiles_are_the_values_that_so_many_do_not_exceed():
+    assert exact([None]) is None
+    assert exact([3, None, 1, 2]) == (("p50", 2), ("p95", 3), ("p99", 3))
+    assert exact(range(1, 201)) == (("p50", 100), ("p95", 190), ("p99", 198))
+
+
+@pytest.mark.parametrize(("found", "near"), [(128, True), (129, True), (127, True), (129.1, False), (126.9, False)])
+def test_quantiles_within_one_part_in_128_are_taken_for_exact(found, near):
+    wanted = [{"service": "a", "q": (("p50", 128),)}]
+    (row,) = settled(wanted, [{"service": "a", "q": (("p50", found),)}], "q", ("service",))
+    assert (row["q"] == (("p50", 128),)) == near
 
 
 def test_bytes_that_are_no_text_make_no_log_line():
@@ -379,7 +561,15 @@ def correct():
         click(4, NOON + 1_000, page="/late"),
         click(5, NOON + 60 * MINUTE, user="bob"),
     ]
-    lines = [b'{"timestamp":%d,"level":"ERROR","service":"web","n":1}' % NOON, b"neither"]
+    lines = [
+        b'{"timestamp":%d,"level":"ERROR","service":"web","n":1,"latency_ms":100}' % NOON,
+        b"neither\xff",
+        b"2023-11-14 22:14:00,250 [worker-1] ERROR com.shop.Cart - no card",
+        b"java.lang.IllegalStateException: no card",
+        b"\tat com.shop.Cart.pay(Cart.java:7)",
+        b"not a format",
+        *[b'{"timestamp":%d,"level":"ERROR","service":"pay","message":"out"}' % (NOON + 1)] * 20,
+    ]
     logs = [Produced("logs", 1, n, NOON, None, line) for n, line in enumerate(lines)]
     produced = {("clicks", 0): clicks, ("logs", 1): logs}
     tables, books = {}, []
@@ -413,8 +603,9 @@ def test_a_correct_output_is_exact():
     verdict = verdict_of(*correct())
     assert verdict.differences == []
     assert verdict.exact
-    assert verdict.topics["clicks"]._asdict() == {"produced": 6, "landed": 5, "dead": 1, "late": 1}
-    assert verdict.topics["logs"]._asdict() == {"produced": 2, "landed": 1, "dead": 1, "late": 0}
+    assert verdict.topics["clicks"]._asdict() == {"produced": 6, "landed": 5, "joined": 0, "dead": 1, "late": 1}
+    assert verdict.topics["logs"]._asdict() == {"produced": 26, "landed": 23, "joined": 2, "dead": 1, "late": 0}
+    assert verdict.as_landed == 0
     assert verdict.tables["clickstream/sessions"] == 3
     assert verdict.tables["landing/dead_letters"] == 2
 
@@ -468,6 +659,21 @@ CORRUPTIONS = {
     "a session has another last page": change("clickstream/sessions", "last_page", "/home"),
     "an error was not counted": change("logs/service_minutes", "errors", 0),
     "a ratio is wrong": change("logs/service_minutes", "error_ratio", 0.5),
+    "a size is wrong": change("logs/service_minutes", "bytes", 1),
+    "an unparsed line was not counted": change("logs/service_minutes", "unparsed", 7),
+    "a quantile is too far off": change("logs/service_minutes", "latency_ms", {"p50": 100, "p95": 101, "p99": 100}),
+    "a status class is wrong": change("logs/severity_minutes", "status_class", "2xx"),
+    "a stack trace was lost": change("landing/logs", "stack_trace", None, index=1),
+    "a line of a stack trace is a row, too": duplicate("landing/logs"),
+    "a line has another reason to be unparsed": change("landing/logs", "unparsed", "invalid_time: x", index=2),
+    "a pattern was counted twice": duplicate("logs/pattern_minutes"),
+    "a pattern is not another's": change("logs/pattern_minutes", "pattern", "another"),
+    "a pattern was new twice": duplicate("logs/new_patterns"),
+    "a new pattern is another record's": change("logs/new_patterns", "_offset", 3),
+    "an alert is missing": lose("logs/alerts"),
+    "an alert was raised twice": duplicate("logs/alerts"),
+    "an alert has another sample": change("logs/alerts", "samples", ["a", "b", "c"]),
+    "an alert has another value": change("logs/alerts", "value", 0.5),
     "a severity is wrong": change("logs/severity_minutes", "severity", "WARN"),
     "a late row is missing": lose("clickstream/late"),
     "a late row has another watermark": change("clickstream/late", "watermark", NOON),

@@ -9,15 +9,17 @@ from itertools import pairwise
 import pytest
 
 from headrace.errors import PoisonError
-from headrace.logs import parse
+from headrace.log_event import LogEvent
+from headrace.logs import Continuation, Lines
 from headrace_cli.generator.bad_records import BAD_CLICKS, BAD_LOGS, LARGE_BYTES, ODD_CLICKS, ODD_LOGS
 from headrace_cli.generator.streams import (
     LATE_MS,
     OUT_OF_ORDER_MS,
-    OUTAGE,
+    OUTAGE_MESSAGES,
     OUTAGE_SERVICE,
     SPAN_MS,
     clicks,
+    outage_ms,
     service_logs,
 )
 
@@ -47,7 +49,7 @@ def log_records():
     return list(service_logs(RECORDS, 1, START_MS))
 
 
-@pytest.mark.parametrize(("generate", "expected"), [(clicks, "3db3ea7eec354c7a"), (service_logs, "addc53f5914dfdaa")])
+@pytest.mark.parametrize(("generate", "expected"), [(clicks, "b449bbf1d24fc762"), (service_logs, "e3bc0f65abb47c75")])
 def test_a_seed_gives_the_same_stream_on_every_machine_and_python(generate, expected):
     assert fingerprint(generate(5_000, 7, START_MS)) == expected
 
@@ -129,30 +131,87 @@ def test_pages_are_skewed_and_optional_and_unknown_fields_come_and_go(click_reco
         assert least < sum(name in value for value in values) / len(values) < most
 
 
-def test_good_log_lines_parse_and_the_outage_shows_in_one_service_only(log_records):
-    events = [parse(record.value) for record in good(log_records)]
-    assert [event.timestamp for event in events] == [record.time_ms for record in good(log_records)]
-    assert 0.01 < sum(event.format == "combined" for event in events) / len(events) < 0.03
-    begin_ms, end_ms = (START_MS + int(part * SPAN_MS) for part in OUTAGE)
-
-    def error_ratio(service, *, out):
-        errors = [
-            event.is_error
-            for event in events
-            if event.service == service and (begin_ms <= event.timestamp < end_ms) == out
-        ]
-        return sum(errors) / len(errors)
-
-    assert error_ratio(OUTAGE_SERVICE, out=True) > 0.4
-    assert error_ratio(OUTAGE_SERVICE, out=False) < 0.03
-    assert error_ratio("catalog", out=True) < 0.06
-    assert len({event.service for event in events} - {None}) == 8
+def events_of(records):
+    """The events of the good lines, with the service that the codec would give them."""
+    for record in good(records):
+        event = Lines().read(record.value, record.sent_ms)
+        if isinstance(event, LogEvent):
+            yield event.service or record.key.decode(), event
 
 
-@pytest.mark.parametrize("kind", sorted(BAD_LOGS.keys() - {"tombstone", "year_1970", "far_future"}))
-def test_bad_log_lines_are_poison(kind):
+def test_good_log_lines_are_in_five_formats_and_happened_when_they_say(log_records):
+    events = [event for _, event in events_of(log_records)]
+    shares = {name: count / len(events) for name, count in Counter(event.format for event in events).items()}
+    expected = {"json": 0.37, "combined": 0.3, "logfmt": 0.15, "java_text": 0.11, "syslog": 0.06}
+    assert shares == pytest.approx(expected, abs=0.02)
+    lines = [record for record in good(log_records) if record.value.split()[0] not in STACK_TRACE]
+    seconds = [event.timestamp // 1000 for event in events]
+    assert seconds == [record.time_ms // 1000 for record in lines], "access logs have seconds"
+    assert len({service for service, _ in events_of(log_records)}) == 10
+
+
+STACK_TRACE = {b"java.util.concurrent.TimeoutException:", b"at", b"..."}
+
+
+def test_lines_of_a_stack_trace_come_after_a_line_of_their_service(log_records):
+    lines = [record for record in good(log_records) if record.key == b"cart"]
+    is_trace = [line.value.split()[0] in STACK_TRACE for line in lines]
+    assert 0.05 < sum(is_trace) / len(lines) < 0.35
+    before = [previous.value for previous, line in pairwise(lines) if line.value.startswith(b"java.util")]
+    assert len(before) > 50
+    assert all(b"WARN" in value or b"ERROR" in value or b"FATAL" in value for value in before)
+    assert all(
+        isinstance(Lines().read(x.value, 0), Continuation) for x, its in zip(lines, is_trace, strict=True) if its
+    )
+
+
+@pytest.mark.parametrize("records", [1_000, 4_000, RECORDS])
+@pytest.mark.parametrize("start_ms", [START_MS, START_MS + 59_999])
+def test_the_outage_shows_in_one_service_only_and_in_enough_lines_a_minute(records, start_ms):
+    outage = outage_ms(start_ms)
+    minutes, errors = Counter(), Counter()
+    for service, event in events_of(service_logs(records, 1, start_ms)):
+        out = event.timestamp in outage
+        if service == OUTAGE_SERVICE and out:
+            minutes[event.timestamp // 60_000] += 1
+            errors[event.timestamp // 60_000] += event.is_error
+        assert (event.message in OUTAGE_MESSAGES) <= (service == OUTAGE_SERVICE and out)
+        if service == OUTAGE_SERVICE and out and event.is_error:
+            assert event.message in OUTAGE_MESSAGES
+    assert len(minutes) == 4
+    assert min(minutes.values()) >= 25
+    assert all(0.3 < errors[minute] / lines < 0.9 for minute, lines in minutes.items())
+
+
+def test_the_moment_of_the_start_changes_no_more_than_the_times_and_who_is_out():
+    one, other = (
+        [(record.key, (record.time_ms or start) - start) for record in service_logs(4_000, 1, start)]
+        for start in (START_MS, START_MS + 59_000)
+    )
+    assert one == other
+
+
+def test_kafka_gets_log_lines_when_they_are_sent(log_records):
+    sent = [record.sent_ms for record in log_records]
+    assert sent == sorted(sent)
+    assert (sent[0], START_MS + SPAN_MS - sent[-1]) == (START_MS, pytest.approx(0, abs=1_000))
+    assert all(record.time_ms <= record.sent_ms for record in good(log_records))
+
+
+@pytest.mark.parametrize("kind", ["broken_json", "wrong_type", "unknown_format"])
+def test_bad_log_lines_that_are_text_are_events_that_say_so(kind):
+    assert Lines().read(BAD_LOGS[kind](b"web", START_MS).value, START_MS).is_unparsed
+
+
+@pytest.mark.parametrize("kind", ["empty", "invalid_utf8"])
+def test_bad_log_lines_that_are_no_text_are_poison(kind):
     with pytest.raises(PoisonError):
-        parse(BAD_LOGS[kind](b"web", START_MS).value)
+        Lines().read(BAD_LOGS[kind](b"web", START_MS).value, START_MS)
+
+
+def test_a_status_in_words_is_an_attribute():
+    event = Lines().read(BAD_LOGS["wrong_optional"](b"web", START_MS).value, START_MS)
+    assert (event.status, event.attributes) == (None, '{"status":"two hundred"}')
 
 
 @GENERATORS

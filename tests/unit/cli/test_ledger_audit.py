@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import random
+from pathlib import Path
 
 import msgspec
 import pyarrow.parquet as pq
@@ -14,17 +15,21 @@ from hypothesis import strategies as st
 from obstore.store import LocalStore, MemoryStore
 from samples import NOON_MS, PER_PAGE, PER_USER, hit, lambda_event, record, topology
 
-from headrace import ledger
+from headrace import ledger, schema
 from headrace.checkpoint import MemoryCheckpointStore
+from headrace.codec import LogCodec
 from headrace.folder import FolderCheckpointStore
 from headrace.lake import HOUR_MS, read_final_key
+from headrace.land_logs import LandLogs
 from headrace.objects import ObjectStoreOutbox
 from headrace.operators import Land
 from headrace.pipeline import Pipeline
+from headrace.topology import Topology
 from headrace_cli.errors import OptionError
 from headrace_cli.ledger.auditor import Scope, audit
 from headrace_cli.main import run
 
+LOG_EVENT_AVSC = Path(__file__).resolve().parents[3] / "functions" / "schemas" / "log_event.avsc"
 LANDING = topology(Land(), max_skew_ms=10**15)
 WINDOWS = topology(PER_PAGE, PER_USER, out_of_orderness_ms=5)
 
@@ -144,6 +149,24 @@ def test_landed_rows_are_named_exactly_because_every_other_record_has_a_row(depl
     deployment.objects.delete([key])
     (finding,) = deployment.audit().findings
     assert (finding.exact, finding.offsets) == (True, [(1, 2)])
+
+
+def test_offsets_of_a_table_that_holds_rows_back_are_never_told_for_certain():
+    """The row of each commit's last line is in the next commit's file: as many rows as offsets, but not theirs."""
+    made, codec = Deployment(), LogCodec(schema.load(LOG_EVENT_AVSC))
+    logs = Topology(codec, (LandLogs(),), "timestamp")
+    for first in range(0, 30, 10):
+        lines = [json.dumps({"timestamp": NOON_MS + n, "message": "x"}).encode() for n in range(first, first + 10)]
+        batch = [record(first + n, line, topic="logs") for n, line in enumerate(lines)]
+        made.pipeline("landing", logs).handle(lambda_event(batch))
+    (checkpoint,) = made.checkpoints.checkpoints("headrace")
+    made.pipeline("landing", logs).tick(checkpoint)
+    assert made.audit().findings == []
+    second = made.files()[1]
+    assert offsets_in(made.objects.read(second)) == set(range(9, 19))
+    made.store.delete(second)
+    (finding,) = made.audit().findings
+    assert (finding.rows, finding.offsets, finding.exact) == (10, [(10, 20)], None)
 
 
 def test_dead_letters_are_named_exactly_where_the_others_landed(deployment):

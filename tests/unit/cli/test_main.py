@@ -18,7 +18,7 @@ from headrace_cli.errors import CommandError, OptionError
 from headrace_cli.main import run
 
 HEADRACE = Path(sys.executable).with_name("headrace")
-COMMANDS = ["audit", "dead", "demo", "events", "generation", "kafka", "lake", "produce", "schema"]
+COMMANDS = ["audit", "dead", "demo", "events", "generation", "kafka", "lake", "logs", "produce", "schema"]
 # The commands with tests of their own are not here.
 WITH_EXAMPLES = [
     ["audit"],
@@ -32,6 +32,7 @@ WITH_EXAMPLES = [
     ["lake", "tables"],
     ["lake", "show"],
     ["lake", "copy"],
+    ["logs", "try"],
     ["produce"],
     *(["schema", *name] for name in ([], ["show"], ["check"])),
     [],

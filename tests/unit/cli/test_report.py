@@ -62,6 +62,23 @@ def test_the_worst_minutes_come_first_and_rare_ones_do_not_count():
     assert lines(text, "%") == ["1970-01-01 00:01 pay 8 4 50.0%", "1970-01-01 00:00 web 10 1 10.0%"]
 
 
+def alert(until, rule, *samples):
+    numbers = {"value": 0.5, "threshold": 0.25}
+    return {"window_end": until, "rule": rule, "key": '{"service":"[pay]"}', "samples": samples} | numbers
+
+
+def test_alerts_show_their_lines_those_that_have_some_first():
+    rows = [alert(0, "silence"), alert(2 * MINUTE, "error-ratio", "no card", "no answer"), alert(MINUTE, "surge", "a")]
+    text = shown(("logs/alerts", rows))
+    assert "Alerts: 3" in text
+    assert lines(text, "[pay]") == [
+        "1970-01-01 00:01 surge [pay] 0.5 a",
+        "1970-01-01 00:02 error-ratio [pay] 0.5 no card",
+        "1970-01-01 00:00 silence [pay] 0.5",
+    ]
+    assert lines(text, "no answer") == ["no answer"]
+
+
 def test_a_lake_without_rows_has_no_highlights():
     assert "0 sessions" in shown(("clickstream/sessions", []))
 

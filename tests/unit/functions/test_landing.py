@@ -5,6 +5,7 @@ import json
 import pytest
 
 from headrace.errors import ConfigurationError, SchemaError
+from headrace.land_logs import LandLogs
 from headrace.operators import Land
 from headrace.records import Record
 from headrace.settings import Settings
@@ -32,7 +33,9 @@ def test_each_topic_has_its_event_time_and_bucket(settings, event_times, buckets
     of = topologies(Settings(landing_codecs=CODECS, **settings))
     found = [of(topic) for topic in ("clicks", "web", "other")]
     assert tuple(topology.event_time for topology in found) == event_times
-    assert tuple(topology.operators for topology in found) == tuple((Land(bucket),) for bucket in buckets)
+    clicks, web, other = buckets
+    wanted = (Land(clicks), LandLogs(web), Land(other))
+    assert tuple(topology.operators for topology in found) == tuple((operator,) for operator in wanted)
 
 
 @pytest.mark.parametrize(("topic", "field"), [("clicks", "user_id"), ("clicks", "nothing"), ("other", "value")])

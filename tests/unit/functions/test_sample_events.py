@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from sample_events import EVENTS, EXPECTED, sample
 
+from alerts.announced import announced
+
 ROOT = Path(__file__).resolve().parents[3]
 
 INVOKE = """
@@ -58,7 +60,7 @@ def invoked(name):
 
 def test_every_file_is_in_the_table():
     found = {str(path.relative_to(EVENTS).with_suffix("")) for path in EVENTS.rglob("*.json")}
-    assert found == {*EXPECTED, "sweeper/schedule", "catalog/schedule", "iceberg/schedule"}
+    assert found == {*EXPECTED, "sweeper/schedule", "catalog/schedule", "iceberg/schedule", "alerts/published"}
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -119,6 +121,22 @@ def test_landing_rescues_what_the_schema_has_no_place_for():
     assert rescued == [{"campaign": "spring", "ab": {"checkout": "B"}}, {"value": "12,50"}]
 
 
+def test_log_lines_of_any_format_are_counted_together_and_what_nothing_reads_besides():
+    _, tables = invoked("logs/formats")
+    counted = {
+        row["service"]: (row["events"], row["errors"], row["unparsed"]) for row in tables["logs/service_minutes"]
+    }
+    assert counted == {
+        "cart": (5, 0, 3),
+        "search": (2, 1, 0),
+        "web-1": (3, 2, 0),
+        "mail": (2, 0, 1),
+        **dict.fromkeys(("sshd", "sudo", "flows"), (1, 0, 0)),
+        "broker-1": (1, 1, 0),
+    }
+    assert {row["reason"] for row in tables["logs/dead_letters"]} == {"not_utf8", "too_large"}
+
+
 def test_a_sweep_of_an_empty_store_visits_nothing():
     answer, tables = invoked("sweeper/schedule")
     assert tables == {}
@@ -129,6 +147,14 @@ def test_a_dry_run_registers_nothing():
     answer, tables = invoked("catalog/schedule")
     assert tables == {}
     assert {"tables": 0, "failed": 0}.items() <= answer.items()
+
+
+def test_a_dry_run_sends_nothing():
+    assert invoked("alerts/published") == ({"sent": 0, "old": 0}, {})
+
+
+def test_what_s3_announces_is_a_file_of_alerts():
+    assert announced(sample("alerts/published"), "s3://lake", "logs/alerts").name.version == 7
 
 
 @pytest.mark.parametrize("name", EXPECTED)

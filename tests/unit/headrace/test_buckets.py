@@ -113,7 +113,8 @@ def test_the_order_of_dead_letters_does_not_matter_to_the_cut():
     """Those from the future are found last, whatever their offsets."""
     letters = [(record(offset, b"", timestamp_ms=1 + offset * HOUR_MS), PoisonError("x", "y")) for offset in (2, 0, 1)]
     decoded = Decoded([], [], letters)
-    assert buckets.cut(decoded, [], limit=2, bucket_hours=1) == []
+    end = buckets.end(sorted((r for r, _ in letters), key=lambda r: r.offset), decoded, [], limit=2, bucket_hours=1)
+    assert (end, decoded.keep(end)) == (2, 0)
     assert [letter.offset for letter, _ in decoded.poison] == [0, 1]
 
 

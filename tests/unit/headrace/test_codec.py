@@ -386,19 +386,46 @@ class TestLog:
 
     @pytest.mark.parametrize(
         ("payload", "reason"),
-        [(None, "tombstone"), (b"", "empty"), (b" \n", "empty"), (b"hello", "unknown_format"), (b"{", "invalid_json")],
+        [(None, "tombstone"), (b"", "empty"), (b" \n", "empty"), (b"caf\xe9", "not_utf8"), (b"x" * 2**21, "too_long")],
     )
-    def test_what_is_no_line_is_poison(self, payload, reason):
+    def test_what_is_no_text_is_poison(self, payload, reason):
         assert self._decode(payload) == ([], [reason])
+
+    def test_text_that_is_no_line_of_any_format_is_an_event_with_a_service(self):
+        ((value,), poison) = self._decode(b"hello", b"host-1")
+        assert (value.is_unparsed, value.message, value.service, poison) == (1, "hello", "host-1", [])
+
+    @pytest.mark.parametrize(("patterns", "pattern"), [(True, "order <*> was lost"), (False, None)])
+    def test_a_pattern_is_filled_if_asked_for(self, patterns, pattern):
+        codec = LogCodec(self.codec.schema, patterns=patterns)
+        lines = [b'{"msg":"order 17 was lost"}', b"{}"]
+        values = codec.decode([Record("web", 0, n, value=line) for n, line in enumerate(lines)]).values
+        assert [value.pattern for value in values] == [pattern, None]
+
+    def test_a_line_that_continues_another_is_no_event(self):
+        records = [
+            Record("app.logs", 0, n, value=line) for n, line in enumerate([b"{}", b"\tat a.B.c(B.java:1)", b"{}"])
+        ]
+        decoded = self.codec.decode(records)
+        assert decoded.records == [records[0], records[2]]
+        assert decoded.continuations == [(records[1], "\tat a.B.c(B.java:1)")]
+        assert decoded.poison == decoded.silent == []
+
+    def test_the_format_of_a_topic_may_be_declared(self):
+        codec = LogCodec(self.codec.schema, "access:%h %s")
+        (value,) = codec.decode([Record("web", 0, 0, value=b"1.2.3.4 503")]).values
+        assert (value.host, value.status, value.is_error) == ("1.2.3.4", 503, 1)
 
     @settings(deadline=None)
     @given(payload=st.none() | st.binary(max_size=60) | st.text(max_size=60).map(str.encode), key=st.binary(max_size=4))
     def test_whatever_bytes_come_nothing_is_raised(self, payload, key):
-        values, poison = self._decode(payload, key)
-        assert len(values) + len(poison) == 1
+        decoded = self.codec.decode([Record("app.logs", 0, 0, key=key, value=payload)])
+        assert len(decoded.records) == len(decoded.values)
+        found = [*decoded.values, *decoded.poison, *decoded.continuations, *decoded.silent]
+        assert len(found) == 1
 
     def test_a_schema_of_other_fields_is_refused(self):
-        with pytest.raises(SchemaError, match=r"fields of Visit are not those of headrace\.logs\.LogEvent"):
+        with pytest.raises(SchemaError, match=r"fields of Visit are not those of headrace\.log_event\.LogEvent"):
             LogCodec(VISIT)
 
 

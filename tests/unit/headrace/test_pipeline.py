@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ from faults import Calls, Killed, kill_at
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from protocol import FIRST, SECOND, World, deliver, points_of, undisturbed
-from samples import PER_PAGE, PER_USER, hit, record, topology
+from samples import PER_PAGE, PER_USER, hit, record, table_rows, topology
 
 from headrace.checkpoint import Checkpoint
 from headrace.errors import (
@@ -23,6 +24,7 @@ from headrace.errors import (
     PartitionsFailed,
     TopicRecreated,
 )
+from headrace.lake import Rows
 from headrace.outbox import STAGING
 from headrace.records import Record
 
@@ -345,3 +347,23 @@ def test_a_checkpoint_survives_serialisation() -> None:
     deliver(world.process(), FIRST)
     checkpoint = world.checkpoint()
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(checkpoint), type=Checkpoint) == checkpoint
+
+
+@pytest.mark.parametrize("point", sorted(set(points_of(FIRST))))
+def test_a_commits_rows_are_shown_by_the_attempt_that_committed_and_by_no_other(point: str) -> None:
+    """A zombie, its retry and the recovery of its outbox have nothing to show of what was committed before."""
+    world = World()
+    woken: list[str] = []
+    shown: Counter[tuple[str, int]] = Counter()
+
+    def show(rows: Sequence[Rows]) -> None:
+        shown.update((part.table.name, time_ms) for part in rows for time_ms in part.times_ms)
+
+    def pause(at: str) -> None:
+        if at == point and not woken:
+            woken.append(at)
+            deliver(world.process(on_commit=show), FIRST)
+
+    deliver(world.process(Calls(pause), on_commit=show), FIRST)
+    deliver(world.process(on_commit=show), FIRST)
+    assert shown.total() == sum(rows.total() for rows in table_rows(world.outbox).values()) > 0

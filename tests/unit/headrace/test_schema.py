@@ -13,7 +13,7 @@ from arro3.core import DataType, Field
 
 from headrace import schema
 from headrace.errors import ConfigurationError, SchemaError
-from headrace.logs import LogEvent
+from headrace.log_event import LogEvent
 
 SHIPPED = sorted((Path(__file__).resolve().parents[3] / "functions" / "schemas").glob("*.avsc"))
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
@@ -327,7 +327,7 @@ def test_shipped_schemas_mean_to_fastavro_what_they_mean_here(path):
         assert field.optional is nullable
         assert plain_type(field.value_type) is python_type
         assert (field.ticks_per_ms == 1) is (logical == "timestamp-millis")
-        assert field.default is avro.get("default", msgspec.NODEFAULT)
+        assert field.default == avro.get("default", msgspec.NODEFAULT)
 
 
 def test_two_schemas_are_shipped():

@@ -28,6 +28,7 @@ def test_an_empty_environment_is_a_dry_run_with_the_documented_defaults():
         landing_buckets="hour",
         landing_event_times={},
         landing_duplicate_keys="rescue",
+        log_formats={},
         idle_timeout_ms=300_000,
         bootstrap_servers="",
         kafka_auth="iam",
@@ -51,9 +52,12 @@ def test_every_variable_is_read():
         LANDING_BUCKETS="clicks=day,web.logs_v-1=hour",
         LANDING_EVENT_TIMES="clicks=at, web.logs_v-1=_timestamp_ms",
         LANDING_DUPLICATE_KEYS="drop",
+        LOG_FORMATS='web=access:%h; "%r" %>s, %b;app=auto; flow.logs=vpc_flow:version srcaddr',
         IDLE_TIMEOUT_MS="5",
         BOOTSTRAP_SERVERS="b-1.x.kafka.eu-west-1.amazonaws.com:9098,10.0.0.1:9092,[::1]:9092",
         KAFKA_AUTH="plaintext",
+        ALERT_TOPIC="arn:aws:sns:eu-west-1:123456789012:alerts.fifo",
+        ALERT_MAX_AGE_HOURS="6",
     )
     assert settings == Settings(
         application="Shop-2",
@@ -76,9 +80,12 @@ def test_every_variable_is_read():
         landing_buckets={"clicks": "day", "web.logs_v-1": "hour"},
         landing_event_times={"clicks": "at", "web.logs_v-1": "_timestamp_ms"},
         landing_duplicate_keys="drop",
+        log_formats={"web": 'access:%h; "%r" %>s, %b', "app": "auto", "flow.logs": "vpc_flow:version srcaddr"},
         idle_timeout_ms=5,
         bootstrap_servers="b-1.x.kafka.eu-west-1.amazonaws.com:9098,10.0.0.1:9092,[::1]:9092",
         kafka_auth="plaintext",
+        alert_topic="arn:aws:sns:eu-west-1:123456789012:alerts.fifo",
+        alert_max_age_hours=6,
     )
     assert not settings.dry_run
 
@@ -144,6 +151,13 @@ def test_other_variables_are_not_looked_at():
         ("LANDING_CODECS", "clicks=log,clicks=raw", "each topic once"),
         ("LANDING_CODECS", "clicks=log,", "TOPIC=CODEC"),
         ("LANDING_CODECS", "cli cks=log", "TOPIC=CODEC"),
+        ("LOG_FORMATS", "web", "TOPIC=FORMAT"),
+        ("LOG_FORMATS", "web=", "TOPIC=FORMAT"),
+        ("LOG_FORMATS", "web=JSON", "TOPIC=FORMAT"),
+        ("LOG_FORMATS", "web=json;", "TOPIC=FORMAT"),
+        ("LOG_FORMATS", "web=json,app=json", "TOPIC=FORMAT"),
+        ("LOG_FORMATS", "web=access:", "TOPIC=FORMAT"),
+        ("LOG_FORMATS", "web=json;web=auto", "each topic once"),
         ("BOOTSTRAP_SERVERS", "broker", "HOST:PORT"),
         ("BOOTSTRAP_SERVERS", "broker:9092,", "HOST:PORT"),
         ("BOOTSTRAP_SERVERS", "PLAINTEXT://broker:9092", "HOST:PORT"),

@@ -21,6 +21,7 @@ from chaos.oracle.rules import (
     Calendar,
     Column,
     Declared,
+    FirstTimes,
     Hopping,
     Logged,
     Rules,
@@ -74,8 +75,19 @@ def windows(unit_ms):
     )
 
 
+@cache
+def first_times(unit_ms):
+    return st.builds(
+        lambda length, capacity, samples: FirstTimes(length * unit_ms, capacity, samples),
+        *(st.sampled_from((*LENGTHS, 50)), st.integers(1, 5), st.sampled_from([(), ("value",)])),
+    )
+
+
 @st.composite
 def declarations(draw, table, unit_ms):
+    if draw(st.sampled_from([False, False, False, True])):
+        key = draw(st.sampled_from([("user",), ("page",), ("user", "page")]))
+        return Declared(table, draw(first_times(unit_ms)), key, (), complete=draw(st.booleans()))
     window = draw(windows(unit_ms))
     columns = draw(st.lists(st.sampled_from(COLUMNS), min_size=1, max_size=3, unique=True))
     early = draw(st.booleans()) and not isinstance(window, Sliding)

@@ -1,0 +1,1 @@
+"""Alerts out of the lake: an SNS message for each row of a published file."""
