@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from headrace_cli.audit.records import WRONG_FIELD, YEARS_MS, Dead, Produced, canonical_json, json_object, payload
+from headrace_cli.audit.twice import earlier_values
 
 REQUIRED = ("user_id", "page", "event_type", "timestamp")
 OPTIONAL = ("session_id", "value", "referrer", "platform")
@@ -20,7 +21,8 @@ def read_click(record: Produced) -> dict[str, Any]:
     Raises:
         Dead: no JSON object, or a required field is missing or of the wrong type.
     """
-    members = json_object(payload(record), any_size=True)
+    text = payload(record)
+    members = json_object(text, any_size=True)
     click = {name: _required(name, members) for name in REQUIRED}
     rescued = {name: value for name, value in members.items() if name not in REQUIRED + OPTIONAL}
     for name in OPTIONAL:
@@ -28,6 +30,7 @@ def read_click(record: Produced) -> dict[str, Any]:
         click[name] = _optional(name, value)
         if value is not None and click[name] is None:
             rescued[name] = value
+    rescued |= earlier_values(text)
     click["_rescued"] = canonical_json(rescued) if rescued else None
     return click
 
