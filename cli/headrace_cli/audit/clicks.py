@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from headrace_cli.audit.records import WRONG_FIELD, YEARS_MS, Dead, Produced, canonical_json, json_object, payload
-from headrace_cli.audit.twice import earlier_values
+from headrace_cli.audit.twice import earlier_values, path_of
 
 REQUIRED = ("user_id", "page", "event_type", "timestamp")
 OPTIONAL = ("session_id", "value", "referrer", "platform")
@@ -24,7 +24,7 @@ def read_click(record: Produced) -> dict[str, Any]:
     text = payload(record)
     members = json_object(text, any_size=True)
     click = {name: _required(name, members) for name in REQUIRED}
-    rescued = {name: value for name, value in members.items() if name not in REQUIRED + OPTIONAL}
+    rescued = {path_of("", name): value for name, value in members.items() if name not in REQUIRED + OPTIONAL}
     for name in OPTIONAL:
         value = members.get(name)
         click[name] = _optional(name, value)

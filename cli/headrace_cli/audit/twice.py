@@ -37,14 +37,15 @@ def _collected(value: Any, path: str) -> Iterator[tuple[str, list[Any]]]:
     if not isinstance(value, _Object):
         return
     for name, last in value.last.items():
-        below = _child(path, name)
+        below = path_of(path, name)
         if values := value.earlier.get(name):
             yield f"{below}[earlier]", [_plain(each) for each in values]
             yield from _collected(values, f"{below}[earlier]")
         yield from _collected(last, below)
 
 
-def _child(path: str, name: str) -> str:
+def path_of(path: str, name: str) -> str:
+    """Where a member is."""
     if not _PLAIN.fullmatch(name):
         return f"{path}[{json.dumps(name, ensure_ascii=False)}]"
     return f"{path}.{name}" if path else name
