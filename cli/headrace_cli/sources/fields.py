@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from headrace.errors import PoisonError
 from headrace.event_time import event_time_ms
+from headrace.log_formats.format import Unparsable
 from headrace_cli.errors import OptionError
 
 OrderKey = tuple[int, Any]
@@ -134,7 +134,7 @@ class FieldMapper:
         assert name is not None  # noqa: S101 - the caller looked
         try:
             time_ms = event_time_ms(_plain(row[name]))
-        except PoisonError:
+        except Unparsable:
             return None
         row[name] = time_ms
         return time_ms
