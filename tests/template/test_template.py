@@ -213,8 +213,7 @@ def test_a_consumer_may_do_what_its_turn_does_and_no_more(role):
 def test_a_consumer_writes_only_its_own_tables_and_checkpoints(pipeline):
     role = f"{pipeline.capitalize()}Role"
     written = {resource["Fn::Sub"] for resource in granted(role)["s3:PutObject"]}
-    snapshots = [] if pipeline == "landing" else ["state"]  # landing has no windows to remember
-    assert written == {f"${{LakeBucket.Arn}}/{part}/*" for part in ("staging", f"lake/{pipeline}", *snapshots)}
+    assert written == {f"${{LakeBucket.Arn}}/{part}/*" for part in ("staging", f"lake/{pipeline}", "state")}
     (checkpoints,) = [s for owner, s in ALLOWED if owner == role and s["Sid"] == "OwnCheckpoints"]
     assert checkpoints["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [f"headrace#{pipeline}#*"]}}
 

@@ -3,8 +3,8 @@
 A service's minute is trouble if more than a quarter of twenty lines or more are errors, and a surge if it has at least
 five times the lines of the minute before, and a hundred. It is an alert unless one of the four minutes before it was
 the same already, of which the earliest has no minute before it to compare with. A service that said twenty lines or
-more and then nothing for ten minutes is silent; that the stream ends is no silence. The last tick of a partition closes
-the latest window, which begins with the minute of its latest event.
+more and then nothing for ten minutes is silent; that the stream ends is no silence: the last tick of a partition goes
+to the end of the minute of its latest event.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ def expect_alerts(events: Iterable[Event], minutes: Iterable[Window], lateness_m
     events = list(events)
     silent, _ = sessions(events, lambda line: (line["service"],), gap_ms=SILENCE_MS, lateness_ms=lateness_ms)
     latest_ms = max((event.time_ms for event in events), default=0)
-    last_tick_ms = (latest_ms // MINUTE_MS + STEPS) * MINUTE_MS + lateness_ms
+    last_tick_ms = (latest_ms // MINUTE_MS + 1) * MINUTE_MS + lateness_ms
     rows += [
         _row(
             "silence", "service_silence", (session.start_ms, session.end_ms), session.events, (len(session.events), 20)
