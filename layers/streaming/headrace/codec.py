@@ -122,7 +122,7 @@ class JsonCodec:
             members = json_object.parse(payload_of(record.value), exact=True)
             value = rescue(self._reader, self._rescuing, members)
         except PoisonError as poison:
-            decoded.poison.append((record, poison))
+            decoded.poison.append((record, poison.without_frames()))
         else:
             decoded.records.append(record)
             decoded.values.append(value)
@@ -200,7 +200,7 @@ class LogCodec:
             try:
                 found = read(record.value, record.timestamp_ms)
             except PoisonError as poison:
-                decoded.poison.append((record, poison))
+                decoded.poison.append((record, poison.without_frames()))
                 continue
             if isinstance(found, LogEvent):
                 add_record(record)
