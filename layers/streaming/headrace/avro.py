@@ -67,7 +67,7 @@ class AvroCodec:
             try:
                 objects.append(read(record.value))
             except PoisonError as error:
-                poison.append((record, error))
+                poison.append((record, error.without_frames()))
             else:
                 readable.append(record)
         try:
@@ -106,7 +106,7 @@ class AvroCodec:
             try:
                 value = self._value(fields)
             except PoisonError as error:
-                poison.append((record, error))
+                poison.append((record, error.without_frames()))
             else:
                 decoded.records.append(record)
                 decoded.values.append(value)

@@ -153,7 +153,7 @@ class JsonCodec:
             if self._duplicates is not None and (left_out := earlier(payload, members)):
                 value = self._with(value, left_out)
         except PoisonError as poison:
-            decoded.poison.append((record, poison))
+            decoded.poison.append((record, poison.without_frames()))
         else:
             decoded.records.append(record)
             decoded.values.append(value)
@@ -231,7 +231,7 @@ class LogCodec:
             try:
                 found = read(record.value, record.timestamp_ms)
             except PoisonError as poison:
-                decoded.poison.append((record, poison))
+                decoded.poison.append((record, poison.without_frames()))
                 continue
             if isinstance(found, LogEvent):
                 add_record(record)

@@ -25,6 +25,7 @@ HeadraceError
 """
 
 from collections.abc import Mapping
+from typing import Self
 
 
 class HeadraceError(Exception):
@@ -75,6 +76,15 @@ class PoisonError(HeadraceError):
         """A short stable code, e.g. `invalid_json`."""
         self.detail = detail
         """What exactly was wrong, for a person."""
+
+    def without_frames(self) -> Self:
+        """The error, to be kept beside its record.
+
+        A traceback holds the frames that it went through, and these the batch that the error is kept in: a circle,
+        which is memory until the next full collection.
+        """
+        self.__traceback__ = self.__context__ = self.__cause__ = None
+        return self
 
 
 class InfrastructureError(HeadraceError):

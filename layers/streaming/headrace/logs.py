@@ -28,6 +28,9 @@ from headrace.log_formats.logfmt import Logfmt
 from headrace.log_formats.syslog import Syslog
 from headrace.log_formats.vpc_flow import VpcFlow
 
+Problem = tuple[str, str]
+"""Reason and detail. Not the error: it would hold its frames, and these the batch, until the next full collection."""
+
 MAX_LINE_BYTES = 1 << 20
 AUTO = "auto"
 """Declared as the format of a topic: each line's is detected."""
@@ -144,7 +147,7 @@ class Lines:
             try:
                 event = self._usual[value[0]](value)
             except Unparsable as problem:
-                return _unparsed(value.strip(), [problem])
+                return _unparsed(value.strip(), [(problem.reason, problem.detail)])
             if event is not None:
                 return event
         if cloudwatch.is_message(value):
@@ -162,13 +165,13 @@ class Lines:
         first = line[0]
         if not self._is_declared and first != _BRACE and _continues(value):
             return Continuation(_text(value.rstrip()))
-        problems: list[Unparsable] = []
+        problems: list[Problem] = []
         dated = line[4:5] == b"-" and first in _DIGITS
         for candidate in self._dated if dated else self._formats[first]:
             try:
                 return candidate.parse(line, kafka_ms)
             except Unparsable as error:
-                problems.append(error)
+                problems.append((error.reason, error.detail))
         if self._is_declared and _continues(value):
             return Continuation(_text(value.rstrip()))
         return _unparsed(line, problems)
@@ -184,13 +187,13 @@ def _continues(value: bytes) -> bool:
     return value[0] not in _BEGIN_EVENTS and _CONTINUES.match(value) is not None
 
 
-def _unparsed(line: bytes, problems: Sequence[Unparsable]) -> LogEvent:
+def _unparsed(line: bytes, problems: Sequence[Problem]) -> LogEvent:
     text = _text(line)
     # What has a format and a wrong value in it is told before what does not have it.
-    problem = next((found for found in problems if found.reason != UNKNOWN_FORMAT), problems[0])
-    if len(problems) > 1 and problem.reason == UNKNOWN_FORMAT:
-        problem = Unparsable(UNKNOWN_FORMAT, shown(text))
-    return LogEvent(format="unparsed", is_unparsed=1, message=text, unparsed=str(problem))
+    reason, detail = next((found for found in problems if found[0] != UNKNOWN_FORMAT), problems[0])
+    if len(problems) > 1 and reason == UNKNOWN_FORMAT:
+        detail = shown(text)
+    return LogEvent(format="unparsed", is_unparsed=1, message=text, unparsed=f"{reason}: {detail}")
 
 
 def _text(line: bytes) -> str:

@@ -1,6 +1,7 @@
 """From payloads to values: what is a row, what is rescued, what is poison and why."""
 
 import base64
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace import schema
+from headrace.avro import AvroCodec
 from headrace.codec import JsonCodec, LogCodec, RawCodec
 from headrace.errors import SchemaError
 from headrace.records import Record
@@ -440,3 +442,26 @@ def test_both_paths_make_values_of_one_kind(payload):
     assert isinstance(value, msgspec.Struct)
     assert [hasattr(value, field.name) for field in VISIT.fields] == [True] * len(VISIT.fields)
     assert value._rescued == (None if payload == sent() else '{"x":1}')
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [
+        LogCodec(schema.load(SCHEMAS / "log_event.avsc")),
+        JsonCodec(schema.load(SCHEMAS / "clicks.avsc")),
+        AvroCodec(schema.load(SCHEMAS / "clicks.avsc"), schema.load(SCHEMAS / "clicks.avsc")),
+    ],
+    ids=["log", "json", "avro"],
+)
+def test_a_batch_is_free_as_soon_as_nobody_needs_it(codec):
+    """Whatever was wrong in it: memory must not wait for a full collection, which Lambda makes rare."""
+    values = [b"words", b"\xff", b"", None, b'{"timestamp":true}', b'{"cut', b"[1]", b"192.0.2.1 - - [x] 7", b"{}"]
+    records = [Record("topic", 0, offset, 0, value=value) for offset, value in enumerate(values)]
+    codec.decode(records)
+    gc.collect()
+    gc.disable()
+    try:
+        codec.decode(records)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
