@@ -78,7 +78,8 @@ class TestDemo:
             if "_offset" in rows.column_names:
                 true_offsets = set(rows.column("_offset").to_pylist())
                 assert true_offsets <= named(found, name.table)
-                if name.pipeline == "landing":
+                # Lines that were held are rows of later commits: which offsets a commit's own are, nobody can tell.
+                if name.pipeline == "landing" and name.topic != "logs":
                     assert (finding["exact"], named(found, name.table)) == (True, true_offsets)
         assert audited(capsys, demo)[0] == 0
 

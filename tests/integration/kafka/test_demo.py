@@ -22,4 +22,4 @@ def test_the_demo_is_exact_on_real_kafka(server):
     # A few records more than asked for: generated visits end with their last event.
     assert sum(topic["produced"] for topic in result["topics"].values()) >= 3_000
     for topic in result["topics"].values():
-        assert topic["produced"] == topic["landed"] + topic["dead"]
+        assert topic["produced"] == topic["landed"] + topic["joined"] + topic["dead"]
