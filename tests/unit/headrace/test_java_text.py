@@ -28,6 +28,11 @@ def parse(line, kafka_ms=EXAMPLES_KAFKA_MS):
         (f"{TIME} INFO [a] not a logger - x", "not a logger - x", {"thread": "a"}),
         (f"[{TIME}] INFO Ready (x y)", "Ready (x y)", None),
         (f"[{TIME}] INFO Ready (a.B)\n\tat c.D(D.java)", "Ready", {"logger": "a.B"}),
+        (
+            f"{TIME} INFO 7 --- [main] o.a.C.[.[.[/].[a]    : x",
+            "x",
+            {"thread": "main", "pid": 7, "logger": "o.a.C.[.[.[/].[a]"},
+        ),
         (f"{TIME} INFO 7 --- [main] c.Foo   : x", "x", {"thread": "main", "pid": 7, "logger": "c.Foo"}),
     ],
 )

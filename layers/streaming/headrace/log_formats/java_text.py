@@ -102,7 +102,8 @@ _BRACKETS = rf"(?:{_BRACKETED} *+)*+"
 _LEVEL = r"(?P<level>[A-Z]{3,9}+)(?![^\s\[])"
 _LOGGER = (
     r"(?:(?P<logger>(?:[^\s:.\[\]]++\.)++[^\s:.\[\]]++)(?= *+:| ++--? )"
-    r"|(?P<named>[^\s:\[\]-]++)(?= ++(?::|--?) ))"
+    # Spring Boot cuts Tomcat's to o.a.c.c.C.[.[.[/].[dispatcherServlet].
+    r"|(?P<named>[^\s:\[\]-](?:[^\s:]*+(?= ++: )|[^\s:\[\]-]*+(?= ++--? ))))"
 )
 _SEPARATOR = r" *+(?::|--?)(?: |$)"
 _REST = r"(?P<message>[^\n]*+)(?:\n(?P<others>.*+))?"
