@@ -37,10 +37,13 @@ AUTO = "auto"
 _ANSI = re.compile(rb"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b]*+(?:\x07|\x1b\\)|[@-Z\\^_])")
 """Control sequences of ECMA-48 (colours, cursor moves), a terminal's title, and two-byte ones."""
 _CONTINUES = re.compile(
-    rb"[ \t]|Caused by: |Suppressed: |at [\w.$/<]|\.\.\. [0-9]{1,9} (?:more|common frames omitted)"
+    rb"[ \t]|Caused by: |Suppressed: |at (?:async |new )?(?![0-9])(?:[^\s.(:/]*+(?:[.(/]|:\S)|\S++ \()|\.\.\. [0-9]{1,9} (?:more|common frames omitted)"
     rb"|(?:[A-Za-z_$][\w$]*+\.)++[\w$]*+(?:(?<=Exception)|(?<=Error)|(?<=Throwable))(?::|\s|\Z)"
 )
-"""How lines begin that continue the one before; `java.lang.IllegalStateException: …` is a stack trace's first."""
+"""How lines begin that continue the one before; `java.lang.IllegalStateException: …` is a stack trace's first. A frame
+(`at a.B.c(`, `at f (`, `at file:`) is told from a sentence."""
+_BYTE_ORDER_MARK = "\ufeff".encode()
+"""Windows puts it before the first line of a file."""
 
 
 class Continuation(NamedTuple):
@@ -159,6 +162,7 @@ class Lines:
             raise PoisonError("too_long", f"{len(value)} bytes; lines up to {MAX_LINE_BYTES} are read")
         if b"\x1b" in value:
             value = _ANSI.sub(b"", value)
+        value = value.removeprefix(_BYTE_ORDER_MARK)
         line = value.strip()
         if not line:
             raise PoisonError("empty", "nothing but white space")

@@ -57,6 +57,10 @@ JSON_LINES = {
     ),
     "of a repeated name the last value counts": ('{"status":"x","status":200}', {"status": 200, "status_class": "2xx"}),
     "white space around": (' \t{ "msg" : "a" }\r\n', {"message": "a"}),
+    "OpenTelemetry's 0 is no time": (
+        '{"timeUnixNano":"0","observedTimeUnixNano":"1431864000000000000"}',
+        {"timestamp": 1_431_864_000_000, "attributes": {"timeUnixNano": "0"}},
+    ),
     "no instant of log4j's": ('{"instant":{"epochSecond":"1"}}', {"attributes": {"instant": {"epochSecond": "1"}}}),
 }
 
@@ -229,6 +233,32 @@ def test_control_sequences_of_terminals_are_taken_out(line, message):
     assert (event.severity, event.message) == ("INFO", message)
 
 
+@pytest.mark.parametrize("declared", ["auto", "json"])
+def test_a_byte_order_mark_is_taken_out(declared):
+    event = Lines(declared).read('\ufeff{"level":"info","msg":"first"}'.encode(), 0)
+    assert (event.severity, event.message) == ("INFO", "first")
+
+
+def test_a_service_message_with_a_type_is_no_subscription():
+    event = read('{"messageType":"ORDER","level":"info","message":"sold"}')
+    assert (event.format, event.severity, event.message) == ("json", "INFO", "sold")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["1 2 3 4 5 6 7 8 9 10 11 12 13 14", "14 words of a sentence that begins with a number are no flow of packets"],
+)
+def test_a_line_of_as_many_words_is_no_flow(line):
+    assert read(line).unparsed == f"unknown_format: {line[:40]!a}"
+
+
+@pytest.mark.parametrize("line", ['{"service":"","level":"info"}', "at=info method=GET service=18ms status=200"])
+def test_an_empty_name_or_a_duration_is_no_service(line):
+    event = read(line)
+    assert event.service is None
+    assert "service" in event.attributes
+
+
 # --- lines that continue others
 
 CONTINUATIONS = [
@@ -237,6 +267,10 @@ CONTINUATIONS = [
     "at com.shop.Cart.add(Cart.java:7)",
     "Caused by: java.io.IOException: gone",
     "Suppressed: java.io.IOException: gone",
+    "at async Promise.all (index 0)",
+    "at new Cart (/srv/a.js:1:1)",
+    "at add (/srv/a.js:1:1)",
+    "at file:///srv/a.mjs:1:1",
     "... 12 more",
     "... 3 common frames omitted",
     "java.lang.IllegalStateException: no card",
@@ -245,7 +279,18 @@ CONTINUATIONS = [
     '  File "a.py", line 1, in b',
     " level=info",
 ]
-BEGINNINGS = ["java.lang.Exceptional: x", "IOException: x", "at", "...", "attack", "Caused by", "a.b.Error=1 c=2"]
+BEGINNINGS = [
+    "at first nothing was wrong",
+    "at 10:00 we began",
+    "at last: done",
+    "java.lang.Exceptional: x",
+    "IOException: x",
+    "at",
+    "...",
+    "attack",
+    "Caused by",
+    "a.b.Error=1 c=2",
+]
 
 
 @pytest.mark.parametrize("line", CONTINUATIONS)

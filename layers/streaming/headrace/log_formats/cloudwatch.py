@@ -29,7 +29,8 @@ _HOUR_MS = 3_600_000
 _GZIP = b"\x1f\x8b"
 _GZIP_ONLY = 31
 """zlib's word for the format."""
-_ENVELOPE = re.compile(rb'\s*+\{\s*+"messageType"\s*+:')
+_ENVELOPE = re.compile(rb'\s*+\{\s*+"messageType"\s*+:\s*+"(?:DATA|CONTROL)_MESSAGE"')
+"""Not any JSON that begins with a type of message: services have such names of their own."""
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -75,7 +76,7 @@ _DECODER = msgspec.json.Decoder(_Message)
 
 
 def is_message(value: bytes) -> bool:
-    """Whether the payload looks like one: an archive, or JSON that begins with the type of a message."""
+    """Whether the payload looks like one: an archive, or JSON that begins as one."""
     return value.startswith(_GZIP) or _ENVELOPE.match(value) is not None
 
 
