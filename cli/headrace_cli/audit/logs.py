@@ -28,7 +28,8 @@ CONTINUATION = "continuation"
 _TERMINAL = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\^_])")
 """Colours and the like."""
 _CONTINUES = re.compile(
-    r"[ \t]|Caused by: |Suppressed: |at (async |new )?(?![0-9])([^\s.(:/]*([.(/]|:\S)|\S+ \()|\.\.\. [0-9]{1,9} (more|common frames omitted)"
+    r"[ \t]|Caused by: |Suppressed: |at (async |new )?(?![0-9])([^\s.(:/]*([.(/]|:\S)|\S+ \()"
+    r"|\.\.\. [0-9]{1,9} (more|common frames omitted)"
     r"|([A-Za-z_$][A-Za-z0-9_$]*\.)+[A-Za-z0-9_$]*(Exception|Error|Throwable)(:|\s|$)"
 )
 _QUOTED = r'"((?:[^"\\\n]|\\.)*)"'

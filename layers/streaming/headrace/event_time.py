@@ -1,10 +1,10 @@
 """The time that a payload states, as epoch milliseconds: from text or from a number of unstated unit.
 
 Text: RFC 3339, or the part of ISO 8601 that reads `YYYY-MM-DD[Thh:mm[:ss[.fraction]][zone]]` (a space for the
-`T`, a comma for the point, slashes for the dashes, ` UTC` or ` GMT` for the zone), an access log's `17/May/2015:10:05:03 +0000`, or the dates of mail
-and of C's `ctime`: `[Sun, ]17 May 2015 10:05:03 GMT` (RFC 5322) and `Sun May 17 10:05:03[.fraction] [EST ]2015`. Zones
-have the names of RFC 5322 section 4.3 (`GMT`, `EST`, …) or are offsets; without a zone it is UTC. A leap second
-(`:60`) is refused.
+`T`, a comma for the point, slashes for the dashes, ` UTC` or ` GMT` for the zone), an access log's
+`17/May/2015:10:05:03 +0000`, or the dates of mail and of C's `ctime`: `[Sun, ]17 May 2015 10:05:03 GMT` (RFC 5322) and
+`Sun May 17 10:05:03[.fraction] [EST ]2015`. Zones there have the names of RFC 5322 section 4.3 (`GMT`, `EST`, …) or
+are offsets; without a zone it is UTC. A leap second (`:60`) is refused.
 
 Numbers, and text of at least nine digits, count from the epoch in a unit told by their size: below 1e11
 seconds, below 1e14 ms, below 1e17 µs, else ns. So seconds work until the year 5138, and ms, µs and ns before

@@ -21,6 +21,7 @@ import msgspec
 
 from headrace.errors import PoisonError
 from headrace.log_event import LogEvent, with_lines
+from headrace.log_formats.format import with_attribute
 
 MAX_UNPACKED_BYTES = 16 << 20
 MAX_EVENTS = 50_000
@@ -175,15 +176,5 @@ class _Envelope:
             timestamp=each.timestamp if line.timestamp is None else line.timestamp,
             service=line.service or self._service,
             host=line.host or self._host,
-            attributes=_with(line.attributes, said),
+            attributes=with_attribute(line.attributes, "cloudwatch", said),
         )
-
-
-def _with(attributes: str | None, said: dict[str, Any]) -> str:
-    """The line's attributes and the envelope's; the line's own `cloudwatch`, if it has one, in an object of its own."""
-    mine = msgspec.json.encode({"cloudwatch": said}).decode()
-    if attributes is None:
-        return mine
-    if '"cloudwatch"' in attributes:
-        return f'{mine[:-1]},"line":{attributes}}}'
-    return f"{attributes[:-1]},{mine[1:]}"
