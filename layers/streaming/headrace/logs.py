@@ -94,7 +94,7 @@ def _detected() -> list[tuple[Format, ...]]:
     by_byte[ord("{")] = (JsonLines(),)
     by_byte[ord("[")] = (java_text, error_log, of_lambda)
     for letter in b"SERILT":  # START, EXTENSION, …
-        by_byte[letter] = (of_lambda, access_log, syslog, java_text, logfmt)
+        by_byte[letter] = (access_log, syslog, java_text, of_lambda, logfmt)
     by_byte[ord("<")] = (syslog,)
     for digit in b"0123456789":
         by_byte[digit] = (access_log, java_text, of_lambda, syslog, error_log, VpcFlow(), logfmt)

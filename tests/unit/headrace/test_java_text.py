@@ -21,6 +21,8 @@ def parse(line, kafka_ms=EXAMPLES_KAFKA_MS):
     [
         (f"{TIME} INFO x", "x", None),
         (f"{TIME} INFO", None, None),
+        (f"{TIME} INFO: x: y", "x: y", None),
+        (f"[{TIME}] INFO: x", "x", None),
         (f"{TIME} [a] [b] INFO com.Foo - x", "x", {"thread": "b", "logger": "com.Foo"}),
         (f"{TIME} INFO [a] Foo - x - y", "x - y", {"thread": "a", "logger": "Foo"}),
         (f"{TIME} INFO took: 5 ms", "took: 5 ms", None),

@@ -280,7 +280,7 @@ def test_a_stack_traces_line_in_a_containers_log_continues_another():
 
 
 @pytest.mark.parametrize(
-    "line", [CRI, CRI + CRI * 20_000 + "x", CRI.replace("-27T", "-32T") + "x", CRI.replace("F", "Q")]
+    "line", [CRI, CRI + "  ", CRI + CRI * 20_000 + "x", CRI.replace("-27T", "-32T") + "x", CRI.replace("F", "Q")]
 )
 def test_what_is_no_containers_line_is_text_like_any_other(line):
     assert isinstance(read(line), LogEvent)

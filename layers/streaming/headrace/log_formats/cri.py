@@ -16,7 +16,7 @@ from headrace.event_time import event_time_ms
 from headrace.log_event import LogEvent
 from headrace.log_formats.format import Unparsable, with_attribute
 
-_LINE = re.compile(rb"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,18}(?:Z|[+-][0-9:]{5})) (stdout|stderr) ([FP]) (?=.)")
+_LINE = re.compile(rb"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,18}(?:Z|[+-][0-9:]{5})) (stdout|stderr) ([FP]) (?=\s*+\S)")
 
 
 class Written(NamedTuple):

@@ -99,7 +99,7 @@ _CLOCK = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?"
 _TIME = rf"(?:(?P<dated>[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ]{_CLOCK}{_ZONE})|(?P<clock>{_CLOCK}))"
 _BRACKETED = r"\[[^\[\]\n]*+(?:\[[^\[\]\n]*+\][^\[\]\n]*+)*+\]"
 _BRACKETS = rf"(?:{_BRACKETED} *+)*+"
-_LEVEL = r"(?P<level>[A-Z]{3,9}+)(?![^\s\[])"
+_LEVEL = r"(?P<level>[A-Z]{3,9}+)(?::(?= )|(?![^\s\[]))"
 _LOGGER = (
     r"(?:(?P<logger>(?:[^\s:.\[\]]++\.)++[^\s:.\[\]]++)(?= *+:| ++--? )"
     # Spring Boot cuts Tomcat's to o.a.c.c.C.[.[.[/].[dispatcherServlet].
