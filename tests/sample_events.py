@@ -23,6 +23,7 @@ EXPECTED = {
             "logs/severity_minutes": 10,
             "logs/pattern_minutes": 11,
             "logs/new_patterns": 13,
+            "logs/alerts": 3,
         },
     ),
     "logs/access_log": (
@@ -42,6 +43,7 @@ EXPECTED = {
             "logs/severity_minutes": 12,
             "logs/pattern_minutes": 16,
             "logs/new_patterns": 18,
+            "logs/alerts": 4,
         },
     ),
     "landing/clicks": (8, 2, 0, {"landing/clicks": 8, "landing/dead_letters": 2}),

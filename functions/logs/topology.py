@@ -5,6 +5,8 @@ from pathlib import Path
 
 from headrace import schema
 from headrace.aggregates import Count, Mean, Sum
+from headrace.alert_rules import NewPattern
+from headrace.alerts import Alerts
 from headrace.codec import LogCodec
 from headrace.first_seen import FirstSeen
 from headrace.logs import AUTO
@@ -14,7 +16,7 @@ from headrace.topology import Topology
 from headrace.window_rows import Top
 from headrace.windowed import Windowed
 from headrace.windows import TumblingWindows
-from logs.alerting import SILENCE, TROUBLE
+from logs.alerting import ALERTS, SILENCE, TROUBLE
 
 NAME = "logs"
 SCHEMA = Path(__file__).parents[1] / "schemas" / "log_event.avsc"
@@ -52,6 +54,9 @@ NEW_PATTERNS = FirstSeen(
     table="new_patterns", key=("service", "severity", "pattern"), forget_after_ms=7 * 86_400_000, samples=("message",)
 )
 
+# The table of new patterns, and alerts about those that are errors.
+NEW_ERRORS = Alerts(of=NEW_PATTERNS, rules=(NewPattern("new-error"),), table=ALERTS)
+
 
 def topologies(settings: Settings) -> Callable[[str], Topology]:
     """The topology of each topic: they differ in the lines' format.
@@ -65,10 +70,16 @@ def topologies(settings: Settings) -> Callable[[str], Topology]:
 
 
 def topology(settings: Settings, log_format: str) -> Topology:
-    """All of it over the parsed lines."""
+    """What `settings.log_tables` says, over the parsed lines."""
+    besides = {
+        "minutes": (),
+        "minutes,patterns": (PATTERN_MINUTES, NEW_PATTERNS),
+        "minutes,alerts": (TROUBLE, SILENCE),
+        "minutes,patterns,alerts": (PATTERN_MINUTES, NEW_ERRORS, TROUBLE, SILENCE),
+    }
     return Topology(
-        codec=LogCodec(schema.load(SCHEMA), log_format),
-        operators=(SEVERITY_MINUTES, SERVICE_MINUTES, PATTERN_MINUTES, NEW_PATTERNS, TROUBLE, SILENCE),
+        codec=LogCodec(schema.load(SCHEMA), log_format, patterns="patterns" in settings.log_tables),
+        operators=(SEVERITY_MINUTES, SERVICE_MINUTES, *besides[settings.log_tables]),
         event_time="timestamp",
         out_of_orderness_ms=settings.out_of_orderness_ms,
         allowed_lateness_ms=settings.allowed_lateness_ms,

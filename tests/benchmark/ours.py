@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,16 +40,19 @@ class Handler:
     """
 
     def __init__(
-        self, function: str, change: Callable[[Topology], Topology] | None = None, codecs: str | None = None
+        self,
+        function: str,
+        change: Callable[[Topology], Topology] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """Import the handler.
 
         Args:
             function: its package.
             change: what is computed instead of the function's own topology.
-            codecs: of landing's topics, instead of JSON.
+            environment: of the function, besides `ENVIRONMENT`.
         """
-        os.environ.update(ENVIRONMENT | ({"HEADRACE_LANDING_CODECS": codecs} if codecs else {}))
+        os.environ.update({**ENVIRONMENT, **(environment or {})})
         if str(FUNCTIONS) not in sys.path:
             sys.path.insert(0, str(FUNCTIONS))
         if function == "landing":

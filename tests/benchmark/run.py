@@ -55,6 +55,7 @@ ABSOLUTE = Target("ours_value", at_least=250_000, informative=True)
 LANDING = Target("ratio", at_least=2.5)
 LANDING_RATE = Target("ours_value", at_least=200_000, informative=True)
 LINES = Target("ours_value", at_least=150_000, informative=True)
+"""With the tables that the counterpart makes, too; patterns and alerts are in the other lines about logs."""
 SHIPPED_LINES = Target("ours_value", at_least=60_000, informative=True)
 LANDING_AVRO = Target("ratio", at_least=2.5, informative=True)
 """Decoding is in Python, more than half of the time."""
@@ -116,8 +117,10 @@ CONTESTS = [
     RuntimeContest("landing of orders", "orjson+pyarrow", "orders", 1, LARGE_RATE, LANDING_WARM_UP, _CONNECT),
     Contest("logs", "json+re", "logs", 1),
     Contest("logs", "json+re", "logs", 8),
-    Contest("logs in JSON", "json+re", "json lines", 1, LINES),
-    Contest("access logs", "json+re", "combined lines", 1, LINES),
+    Contest("minutes of JSON", "json+re", "json lines", 1, LINES),
+    Contest("minutes of access logs", "json+re", "combined lines", 1, LINES),
+    Contest("logs in JSON", "json+re", "json lines", 1),
+    Contest("access logs", "json+re", "combined lines", 1),
     Contest("syslog", "json+re", "syslog lines", 1, SHIPPED_LINES),
     Contest("log4j text", "json+re", "java lines", 1, SHIPPED_LINES),
 ]

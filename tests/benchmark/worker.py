@@ -131,7 +131,14 @@ def _orjson_landing() -> Contestant:
 def _ours_landing_avro() -> Contestant:
     import ours
 
-    return ours.Handler("landing", codecs="clicks=avro:clicks.avsc,orders=avro:orders.avsc")
+    codecs = "clicks=avro:clicks.avsc,orders=avro:orders.avsc"
+    return ours.Handler("landing", environment={"HEADRACE_LANDING_CODECS": codecs})
+
+
+def _ours_log_minutes() -> Contestant:
+    import ours
+
+    return ours.Handler("logs", environment={"HEADRACE_LOG_TABLES": "minutes"})
 
 
 def _fastavro_landing(avsc: Path) -> Callable[[], Contestant]:
@@ -162,6 +169,8 @@ CONTESTANTS: dict[str, Callable[[], Contestant]] = {
     "access logs": _ours("logs"),
     "syslog": _ours("logs"),
     "log4j text": _ours("logs"),
+    "minutes of JSON": _ours_log_minutes,
+    "minutes of access logs": _ours_log_minutes,
     "powertools": _powertools,
     "orjson+dicts": _orjson_dicts,
     "fastavro+dicts": _fastavro_dicts,

@@ -4,7 +4,7 @@ A service's minute is trouble if more than a quarter of twenty lines or more are
 five times the lines of the minute before, and a hundred. It is an alert unless one of the four minutes before it was
 the same already, of which the earliest has no minute before it to compare with. A service that said twenty lines or
 more and then nothing for ten minutes is silent; that the stream ends is no silence: the last tick of a partition goes
-to the end of the minute of its latest event.
+to the end of the minute of its latest event. A pattern of errors that was not there before is an alert as well.
 """
 
 import hashlib
@@ -78,11 +78,32 @@ def _error_messages(events: Lines) -> list[str]:
     return [e.fields["message"] for e in events if e.fields["is_error"] and e.fields["message"] is not None]
 
 
+def new_errors(news: Iterable[Row]) -> Iterable[Row]:
+    """Of patterns that were seen for the first time those of errors, each with the message that it was seen in."""
+    for row in news:
+        if row["severity"] not in {"ERROR", "FATAL"}:
+            continue
+        key = {name: row[name] for name in ("service", "severity", "pattern")}
+        window = (row["first_seen"], row["first_seen"] + 1)
+        samples = () if row["message"] is None else (row["message"][:SAMPLE_CHARACTERS],)
+        place = row["_topic"], row["_partition"]
+        yield _alert("new-error", ("new_patterns", key), window, place, (1, 1)) | {"samples": samples}
+
+
 def _row(rule: str, watched: str, window: tuple[int, int], events: Lines, numbers: tuple[float, float]) -> Row:
     record, service = events[0].record, events[0].fields["service"]
-    key = {"service": service}
-    identity = [record.topic, record.partition, watched, rule, key, window[0]]
-    described = json.dumps(identity, separators=(",", ":"), ensure_ascii=False)
+    return _alert(rule, (watched, {"service": service}), window, (record.topic, record.partition), numbers)
+
+
+def _alert(
+    rule: str,
+    watched: tuple[str, Row],
+    window: tuple[int, int],
+    place: tuple[str, int],
+    numbers: tuple[float, float],
+) -> Row:
+    table, key = watched
+    described = json.dumps([*place, table, rule, key, window[0]], separators=(",", ":"), ensure_ascii=False)
     return {
         "alert_id": hashlib.sha256(described.encode()).hexdigest()[:32],
         "rule": rule,
@@ -92,6 +113,6 @@ def _row(rule: str, watched: str, window: tuple[int, int], events: Lines, number
         "value": float(numbers[0]),
         "threshold": float(numbers[1]),
         "samples": (),
-        "_topic": record.topic,
-        "_partition": record.partition,
+        "_topic": place[0],
+        "_partition": place[1],
     }

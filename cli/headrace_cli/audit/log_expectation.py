@@ -7,7 +7,7 @@ no reading of its own of (see `logs`). Everything that is grouped, counted and j
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from headrace_cli.audit.alerts import expect_alerts
+from headrace_cli.audit.alerts import expect_alerts, new_errors
 from headrace_cli.audit.expectation import (
     MINUTE_MS,
     NOTHING,
@@ -79,6 +79,7 @@ def _windows(events: list[Event], rules: Rules) -> tuple[dict[str, list[Row]], l
         late.extend(late_rows(table, missed, rules))
         return found
 
+    news = list(_new_patterns(events))
     severities = minutes("severity_minutes", "service", "severity", "status_class")
     services = minutes("service_minutes", "service")
     patterns = minutes("pattern_minutes", *PATTERN_KEY)
@@ -86,8 +87,8 @@ def _windows(events: list[Event], rules: Rules) -> tuple[dict[str, list[Row]], l
         "severity_minutes": [_minute(window, "service", "severity", "status_class") for window in severities],
         "service_minutes": [_minute(window, "service") | _of_service(window.events) for window in services],
         "pattern_minutes": [_minute(each, *PATTERN_KEY) for each in _most_frequent(patterns)],
-        "new_patterns": list(_new_patterns(events)),
-        "alerts": expect_alerts(events, services, rules.allowed_lateness_ms),
+        "new_patterns": news,
+        "alerts": [*expect_alerts(events, services, rules.allowed_lateness_ms), *new_errors(news)],
     }
     return tables, late
 

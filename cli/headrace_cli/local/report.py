@@ -91,7 +91,9 @@ class Highlights:
     def _alerts(self) -> Table:
         table = _table(f"Alerts: {len(self.alerts):,}", "until (UTC)", "rule", "about", "value", "lines")
         # Those with lines to show come first.
-        for alert in sorted(self.alerts, key=lambda row: (not row["samples"], row["window_end"]))[:ALERTS_SHOWN]:
+        often = Counter(alert["rule"] for alert in self.alerts)
+        rarest = sorted(self.alerts, key=lambda row: (not row["samples"], often[row["rule"]], row["window_end"]))
+        for alert in rarest[:ALERTS_SHOWN]:
             about = ", ".join(map(str, json.loads(alert["key"]).values()))
             lines = "\n".join(alert["samples"])
             _add(table, _minute(alert["window_end"]), alert["rule"], about, f"{alert['value']:.4g}", lines)

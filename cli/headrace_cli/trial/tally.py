@@ -92,8 +92,8 @@ class Tally:
         """Rows by table."""
         self.minutes = Largest("events", MINUTES_KEPT)
         """Rows of `service_minutes` with the most events."""
-        self.alerts: list[dict[str, Any]] = []
-        """The first rows of `alerts`."""
+        self._alerts: dict[str, list[dict[str, Any]]] = {}
+        """The first rows of `alerts` by rule."""
         self.patterns: Counter[str] = Counter()
         """Events by pattern."""
         self.patterns_dropped = False
@@ -149,8 +149,16 @@ class Tally:
         self.tables[name] += len(rows.times_ms)
         if name == "service_minutes":
             self.minutes.add(_shown(rows))
-        elif name == "alerts" and len(self.alerts) < ALERTS_KEPT:
-            self.alerts += _shown(rows)[: ALERTS_KEPT - len(self.alerts)]
+        elif name == "alerts":
+            for row in _shown(rows):
+                of_rule = self._alerts.setdefault(row["rule"], [])
+                if len(of_rule) < ALERTS_KEPT:
+                    of_rule.append(row)
+
+    @property
+    def alerts(self) -> list[dict[str, Any]]:
+        """The first alerts of each rule, those of the rarest rule first."""
+        return [row for of_rule in sorted(self._alerts.values(), key=len) for row in of_rule]
 
     @property
     def late(self) -> int:

@@ -77,6 +77,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_formats: Mapping[str, str] = msgspec.field(default_factory=dict)
     """HEADRACE_LOG_FORMATS: topic to the format of its log lines, `NAME` or `NAME:PARAMETERS` (`access:%h %l …`), as
     `headrace.logs.declared_format` takes them; those of other topics are detected line by line."""
+    log_tables: str = "minutes,patterns,alerts"
+    """HEADRACE_LOG_TABLES: what is computed of log lines: always `minutes`, and with commas `patterns`, `alerts`."""
     idle_timeout_ms: int = 300_000
     """HEADRACE_IDLE_TIMEOUT_MS: the silence after which the sweeper closes a partition's windows."""
     drain: Literal["true", "false"] = "false"
@@ -224,6 +226,7 @@ _FIELDS: Mapping[str, tuple[Callable[[str], object], str]] = {
         _log_formats,
         "TOPIC=FORMAT;TOPIC=FORMAT… with each topic once and formats like json or access:%h %l %u %t",
     ),
+    "log_tables": (_matching("minutes(,patterns)?(,alerts)?"), "minutes[,patterns][,alerts]"),
     "idle_timeout_ms": _duration_ms(1),
     "drain": (_matching("true|false"), "true or false"),
     "bootstrap_servers": (_matching(rf"{HOST_AND_PORT}(,{HOST_AND_PORT})*"), "HOST:PORT[,HOST:PORT…]"),

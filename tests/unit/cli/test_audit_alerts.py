@@ -42,11 +42,13 @@ def lines_of(lanes):
 )
 def test_the_audit_finds_the_same_alerts(lanes):
     lines = lines_of(lanes)
-    run = Run(topology(Settings(max_skew_ms=10**12), AUTO))
+    # Patterns are landing's to tell: alerts about new ones are compared in the demo only.
+    run = Run(topology(Settings(max_skew_ms=10**12, log_tables="minutes,alerts"), AUTO))
     run.apply([record(n, line, topic="lines", timestamp_ms=NOON) for n, line in enumerate(lines)])
     run.tick(final=True)
     produced = [Produced("lines", 3, n, NOON, b"k", line) for n, line in enumerate(lines)]
     expected = expect_logs(produced, "lines", Rules(max_skew_ms=10**12)).tables["logs/alerts"]
+    expected = [row for row in expected if row["rule"] != "new-error"]
     assert sorted(map(comparable, run.tables["alerts"]), key=repr) == sorted(
         ({**row, "_partition": 3} | {"samples": list(row["samples"])} for row in expected), key=repr
     )
