@@ -88,8 +88,8 @@ def _fields(line: str) -> Line:
     match = _ACCESS.fullmatch(line)
     if match is not None:
         return _access_fields(match)
-    if not re.search("[0-9=]", line):
-        raise Dead(UNREADABLE)  # every format has a time or pairs
+    if not re.search(r"[0-9=\t]|^\[", line):
+        raise Dead(UNREADABLE)  # every format has a time, pairs, tabs or a level in brackets
     return read_text(line)
 
 
