@@ -1,5 +1,7 @@
 """Which format a line is taken for, what becomes of the others, and what a line may say in JSON and access logs."""
 
+import json
+
 import pytest
 from log_events import told
 
@@ -57,6 +59,10 @@ JSON_LINES = {
     ),
     "of a repeated name the last value counts": ('{"status":"x","status":200}', {"status": 200, "status_class": "2xx"}),
     "white space around": (' \t{ "msg" : "a" }\r\n', {"message": "a"}),
+    "OpenTelemetry's 0 is no time": (
+        '{"timeUnixNano":"0","observedTimeUnixNano":"1431864000000000000"}',
+        {"timestamp": 1_431_864_000_000, "attributes": {"timeUnixNano": "0"}},
+    ),
     "no instant of log4j's": ('{"instant":{"epochSecond":"1"}}', {"attributes": {"instant": {"epochSecond": "1"}}}),
 }
 
@@ -229,6 +235,64 @@ def test_control_sequences_of_terminals_are_taken_out(line, message):
     assert (event.severity, event.message) == ("INFO", message)
 
 
+@pytest.mark.parametrize("declared", ["auto", "json"])
+def test_a_byte_order_mark_is_taken_out(declared):
+    event = Lines(declared).read('\ufeff{"level":"info","msg":"first"}'.encode(), 0)
+    assert (event.severity, event.message) == ("INFO", "first")
+
+
+def test_a_service_message_with_a_type_is_no_subscription():
+    event = read('{"messageType":"ORDER","level":"info","message":"sold"}')
+    assert (event.format, event.severity, event.message) == ("json", "INFO", "sold")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["1 2 3 4 5 6 7 8 9 10 11 12 13 14", "14 words of a sentence that begins with a number are no flow of packets"],
+)
+def test_a_line_of_as_many_words_is_no_flow(line):
+    assert read(line).unparsed == f"unknown_format: {line[:40]!a}"
+
+
+CRI = "2026-11-27T10:00:00.250123456+01:00 stdout F "
+CRI_MS = 1_795_770_000_250
+
+
+def test_what_a_container_wrote_is_a_line_of_any_format():
+    plain, own, text, cut = (
+        read(line)
+        for line in (
+            f'{CRI}{{"level":"info","msg":"sold","cri":1}}',
+            f"{CRI}2026-11-27 10:00:00,000 [main] ERROR com.shop.Cart - no card",
+            f"{CRI}hello",
+            CRI.replace("stdout F", "stderr P") + "level=warn msg=long",
+        )
+    )
+    assert (plain.format, plain.severity, plain.message, plain.timestamp) == ("json", "INFO", "sold", CRI_MS)
+    assert json.loads(plain.attributes) == {"cri": {"stream": "stdout"}, "line": {"cri": 1}}
+    assert (own.format, own.severity, own.timestamp) == ("java_text", "ERROR", 1_795_773_600_000)
+    assert (text.is_unparsed, text.message, text.timestamp) == (1, "hello", CRI_MS)
+    assert (cut.severity, json.loads(cut.attributes)) == ("WARN", {"cri": {"stream": "stderr", "partial": True}})
+
+
+def test_a_stack_traces_line_in_a_containers_log_continues_another():
+    assert read(f"{CRI}\tat a.B.c(B.java:1)") == Continuation("\tat a.B.c(B.java:1)")
+
+
+@pytest.mark.parametrize(
+    "line", [CRI, CRI + "  ", CRI + CRI * 20_000 + "x", CRI.replace("-27T", "-32T") + "x", CRI.replace("F", "Q")]
+)
+def test_what_is_no_containers_line_is_text_like_any_other(line):
+    assert isinstance(read(line), LogEvent)
+
+
+@pytest.mark.parametrize("line", ['{"service":"","level":"info"}', "at=info method=GET service=18ms status=200"])
+def test_an_empty_name_or_a_duration_is_no_service(line):
+    event = read(line)
+    assert event.service is None
+    assert "service" in event.attributes
+
+
 # --- lines that continue others
 
 CONTINUATIONS = [
@@ -237,6 +301,10 @@ CONTINUATIONS = [
     "at com.shop.Cart.add(Cart.java:7)",
     "Caused by: java.io.IOException: gone",
     "Suppressed: java.io.IOException: gone",
+    "at async Promise.all (index 0)",
+    "at new Cart (/srv/a.js:1:1)",
+    "at add (/srv/a.js:1:1)",
+    "at file:///srv/a.mjs:1:1",
     "... 12 more",
     "... 3 common frames omitted",
     "java.lang.IllegalStateException: no card",
@@ -245,7 +313,18 @@ CONTINUATIONS = [
     '  File "a.py", line 1, in b',
     " level=info",
 ]
-BEGINNINGS = ["java.lang.Exceptional: x", "IOException: x", "at", "...", "attack", "Caused by", "a.b.Error=1 c=2"]
+BEGINNINGS = [
+    "at first nothing was wrong",
+    "at 10:00 we began",
+    "at last: done",
+    "java.lang.Exceptional: x",
+    "IOException: x",
+    "at",
+    "...",
+    "attack",
+    "Caused by",
+    "a.b.Error=1 c=2",
+]
 
 
 @pytest.mark.parametrize("line", CONTINUATIONS)
