@@ -39,11 +39,15 @@ class World:
         return checkpoint
 
     def finish(self) -> dict[str, Counter[tuple[Any, ...]]]:
-        """Close what is open, and answer all rows."""
-        for checkpoint in self.checkpoints.checkpoints("headrace"):
-            process = self.process()
-            process.tick(process.recover(checkpoint))
+        """Close what is open, tick after tick as the sweeper does, and answer all rows."""
+        for key in [checkpoint.key for checkpoint in self.checkpoints.checkpoints("headrace")]:
+            while self._tick(self.checkpoints.load([key])[key]):
+                pass
         return table_rows(self.outbox)
+
+    def _tick(self, checkpoint: Checkpoint) -> Counter[str]:
+        process = self.process()
+        return process.tick(process.recover(checkpoint))
 
 
 def deliver(pipeline: Pipeline, records: list[Record]) -> Counter[str]:

@@ -38,6 +38,7 @@ WINDOWS = (
     *("sliding", "sliding late"),
     *("sessions", "sessions late", "sessions early", "sessions retracted"),
     "firsttimes",
+    *("alerts share", "alerts surge", "alerts slump", "alerts silence", "alerts news"),
 )
 """Kinds of windows, and what comes out of them."""
 

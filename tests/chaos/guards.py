@@ -387,6 +387,43 @@ GUARDS = [
         ("sweeper", "if self._is_abandoned(checkpoint):", "if False:"),
     ),
     guard(
+        "tables-tick-first",
+        "a tick closes tables; what waits for silence is closed by another, when no table is open",
+        (
+            "topology",
+            "return self._open_until_ms(waits=True) if until_ms is None else until_ms\n",
+            "return max((m for m in (until_ms, self._open_until_ms(waits=True)) if m is not None), default=None)\n",
+        ),
+    ),
+    guard(
+        "end-is-no-silence",
+        "a final tick tells nothing of what waits for silence, whatever a tick before it has closed",
+        ("topology", "if not final or self._open_until_ms(waits=False) is not None:", "if True:"),
+    ),
+    guard(
+        "alert-when-it-begins",
+        "4: a window is an alert only if its last pane is the first one to break the rule",
+        (
+            "alerts",
+            "verdict is not None and not any(rule.judge(panes[:end]) for end in range(1, len(panes))):",
+            "verdict:",
+        ),
+    ),
+    guard(
+        "alert-on-time",
+        "4: what comes when its pane was judged counts in no alert",
+        (
+            "alerts",
+            "if not self._closed_by(watermark_ms, windows):",
+            "if self._closed_by(watermark_ms, windows) < len(windows):",
+        ),
+    ),
+    guard(
+        "alert-id-of-its-own",
+        "4: two alerts never have one id",
+        ("alerts", "if alert.offset is None else (alert.window.start_ms, alert.offset)", ""),
+    ),
+    guard(
         "janitor-age",
         "the janitor leaves alone what is younger than a day: it may be about to be committed",
         ("janitor", "older_than_ms = now_ms - DAY_MS", "older_than_ms = now_ms + DAY_MS"),

@@ -30,6 +30,18 @@ class Commit(NamedTuple):
     checkpoint: Checkpoint
     final_keys: tuple[str, ...]
     tick: bool
+    final: bool
+    """Whether it was a tick, and nobody read any more."""
+
+
+class _Sweep(NamedTuple):
+    """What was so when a sweep began."""
+
+    started_ms: int
+    topic: Topic
+    last_offsets: list[int]
+    generation: str
+    draining: bool
 
 
 class Watch:
@@ -42,7 +54,7 @@ class Watch:
         """Generation and partition to the commits."""
         self._final_keys: dict[str, str] = {}
         """What may be published: final to staged key."""
-        self._sweeps: dict[Process, tuple[int, Topic, list[int]]] = {}
+        self._sweeps: dict[Process, _Sweep] = {}
 
     def difference(self, text: str) -> None:
         """Write it down, once."""
@@ -66,14 +78,15 @@ class Watch:
                 self.difference(f"two commits have the final key {entry.final_key}")
             self._final_keys[entry.final_key] = entry.staged_key
         self._chained(checkpoint, before)
-        tick = running.kind == "sweep"
-        commits.append(Commit(checkpoint, tuple(entry.final_key for entry in entries), tick))
+        sweep = self._sweeps[running] if running.kind == "sweep" else None
+        final = sweep is not None and (sweep.draining or sweep.generation != checkpoint.key.generation)
+        commits.append(Commit(checkpoint, tuple(entry.final_key for entry in entries), sweep is not None, final))
         self._world.calls.tell(
             f"commits {TOPIC}-{checkpoint.key.partition} version {checkpoint.version}, next offset "
             f"{checkpoint.next_offset}, {len(entries)} outputs"
         )
-        if tick and before is not None:
-            self._ticked(checkpoint, before, running)
+        if sweep is not None and before is not None:
+            self._ticked(checkpoint, before, sweep)
 
     def _chained(self, checkpoint: Checkpoint, before: Checkpoint | None) -> None:
         """A chain is a new base, or the one before and a delta; it is bounded, and all of it is there."""
@@ -143,18 +156,19 @@ class Watch:
         return isinstance(error, InfrastructureError)
 
     def sweep_started(self, process: Process) -> None:
-        """What the broker had when a sweep began."""
+        """What was so when a sweep began, above all what the broker had."""
         last = [log.records[log.produced - 1].offset if log.produced else -1 for log in self._world.topic.logs]
-        self._sweeps[process] = (self._world.now_ms, self._world.topic, last)
+        world = self._world
+        self._sweeps[process] = _Sweep(world.now_ms, world.topic, last, world.generation, world.draining)
 
-    def _ticked(self, checkpoint: Checkpoint, before: Checkpoint, sweep: Process) -> None:
-        started_ms, topic, last_offsets = self._sweeps[sweep]
-        if started_ms - before.committed_at_ms < self._world.idle_timeout_ms:
-            self.difference(f"{checkpoint.key} was ticked {started_ms - before.committed_at_ms} ms after a commit")
+    def _ticked(self, checkpoint: Checkpoint, before: Checkpoint, sweep: _Sweep) -> None:
+        silence_ms = sweep.started_ms - before.committed_at_ms
+        if silence_ms < self._world.idle_timeout_ms:
+            self.difference(f"{checkpoint.key} was ticked {silence_ms} ms after a commit")
         consumed = checkpoint.key.generation == self._world.generation and not self._world.draining
-        if topic is not self._world.topic:
+        if sweep.topic is not self._world.topic:
             return  # deleted and made again meanwhile: the offsets are of another log
-        if consumed and last_offsets[checkpoint.key.partition] >= checkpoint.next_offset:
+        if consumed and sweep.last_offsets[checkpoint.key.partition] >= checkpoint.next_offset:
             self.difference(f"{checkpoint.key} was ticked with records left to read")
 
     # ── what checkpoints say ──

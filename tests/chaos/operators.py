@@ -8,14 +8,19 @@ import msgspec
 from arro3.core import DataType
 from chaos.oracle.lines import DOUBLE, SILENT
 from chaos.oracle.rules import (
+    AlertRule,
     Calendar,
+    Change,
     Column,
     Declared,
     FirstTimes,
     Hopping,
     Lines,
+    News,
     Rules,
     Sessions,
+    Share,
+    Silence,
     Sliding,
     Top,
     Tumbling,
@@ -24,6 +29,8 @@ from samples import HIT_AVSC
 
 from headrace import schema, windows
 from headrace.aggregates import Aggregate, Count, First, Last, Max, Mean, Min, Sum
+from headrace.alert_rules import Absence, NewPattern, RateOfChange, Ratio, Rule
+from headrace.alerts import Alerts
 from headrace.codec import Decoded, JsonCodec
 from headrace.first_seen import FirstSeen
 from headrace.fold import Folded
@@ -31,6 +38,7 @@ from headrace.land_logs import LandLogs
 from headrace.log_event import LogEvent
 from headrace.operators import Land, Operator
 from headrace.records import Record
+from headrace.sample_values import Samples
 from headrace.topology import Topology
 from headrace.window_rows import Top as KeptKeys
 from headrace.windowed import Windowed
@@ -131,7 +139,23 @@ LOG_LINES = OperatorSet(
     landing=True,
     lines=Lines(hold_ms=25, streams=2, lines=3, characters=24),
 )
-SETS = (*[TUMBLING_AND_SESSIONS] * 3, HOPPING_AND_EARLY, SLIDING_AND_TOP, CALENDAR, LOG_LINES)
+ALERTS = OperatorSet(
+    "alerts",
+    (
+        Declared("steps", Tumbling(20, offset_ms=3), ("page",), (EVENTS, SUM)),
+        Declared(
+            *("trouble", Hopping(60, 20, offset_ms=3), ("page",), (EVENTS, SUM, Column("samples", "samples", "user"))),
+            alerts=(
+                Share("share", "value_sum", "events", 1.5, at_least=1),
+                Change("surge", "value_sum", 1.5, at_least=1),
+                Change("slump", "events", 0.5, at_least=1),
+            ),
+        ),
+        Declared("quiet", Sessions(25), ("user",), (EVENTS,), alerts=(Silence("silence", at_least=2),)),
+        Declared("newcomers", FirstTimes(40, 2, ("page",)), ("user",), (), alerts=(News("news", "page", ("/b",)),)),
+    ),
+)
+SETS = (*[TUMBLING_AND_SESSIONS] * 2, ALERTS, HOPPING_AND_EARLY, SLIDING_AND_TOP, CALENDAR, LOG_LINES)
 """As often as a schedule is about them."""
 
 
@@ -193,6 +217,23 @@ def _landing(rules: Rules) -> Land | LandLogs:
 
 
 def _operator(declared: Declared) -> Operator:
+    counts = _counts(declared)
+    return Alerts(counts, tuple(map(_rule, declared.alerts))) if declared.alerts else counts
+
+
+def _rule(rule: AlertRule) -> Rule:
+    match rule:
+        case Share():
+            return Ratio(*rule)
+        case Change():
+            return RateOfChange(*rule)
+        case Silence(name, at_least):
+            return Absence(name, at_least=at_least)
+        case News():
+            return NewPattern(*rule)
+
+
+def _counts(declared: Declared) -> Windowed | FirstSeen:
     if isinstance(declared.window, FirstTimes):
         return FirstSeen(
             table=declared.table,
@@ -233,4 +274,9 @@ def _window(declared: Declared) -> windows.Windows:
 def _aggregate(column: Column) -> Aggregate:
     if column.field is None:
         return Count()
-    return Folded(AllValues(), column.field) if column.what == "values" else _AGGREGATES[column.what](column.field)
+    match column.what:
+        case "values":
+            return Folded(AllValues(), column.field)
+        case "samples":
+            return Samples(column.field, where="value", count=2)
+    return _AGGREGATES[column.what](column.field)

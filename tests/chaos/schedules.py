@@ -32,7 +32,8 @@ class Findings:
     confirmed: Counter[str] = field(default_factory=Counter)
     """Rows that DuckDB found as well, by kind of window."""
     windows: Counter[str] = field(default_factory=Counter)
-    """What came out of each kind of window: `hopping`, `hopping late`, `sessions early`, `sessions retracted`."""
+    """What came out of each kind of window: `hopping`, `hopping late`, `sessions early`, `sessions retracted`,
+    `alerts surge`."""
     differences: dict[int, list[str]] = field(default_factory=dict)
     """Seed to what differs."""
 
@@ -103,6 +104,7 @@ def _windows(case: Case) -> Counter[str]:
         found[kind] += output.rows.total()
         for what, rows in (("late", output.late), ("early", output.early), ("retracted", output.taken_back)):
             found[f"{kind} {what}"] += rows.total()
+        found += Counter(f"alerts {rule}" for _, rule, *_ in output.alerts.elements())
         if output.declared.top is not None:
             found[f"{kind} top"] += output.rows.total()
     return found

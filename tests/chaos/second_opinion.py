@@ -122,7 +122,7 @@ def _asked(judged: Judged) -> Iterator[tuple[int, Declared]]:
         )
         key = ("user",) if isinstance(declared.window, Sessions) else ("page",)
         names = [column.name for column in declared.columns]
-        if declared.key == key and declared.top is None and set(needed) <= set(names):
+        if declared.has_table and declared.key == key and declared.top is None and set(needed) <= set(names):
             yield table_id, declared
 
 

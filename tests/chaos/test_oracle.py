@@ -12,13 +12,18 @@ from chaos.oracle import partition
 from chaos.oracle.partition import Tick, expected
 from chaos.oracle.rules import (
     Calendar,
+    Change,
     Column,
     Declared,
+    FirstTimes,
     Hopping,
     Lines,
     Logged,
+    News,
     Rules,
     Sessions,
+    Share,
+    Silence,
     Sliding,
     Top,
     Tumbling,
@@ -275,3 +280,64 @@ def test_a_line_that_continues_nothing_is_a_row_of_its_own():
     rules = BOTH._replace(lines=Lines(hold_ms=20, streams=2, lines=5, characters=100))
     (row,) = expected([logged(0, 5, value=None)], [], rules).tables["hits"]
     assert row[:6] == (None, "continuation", "k", None, "/ 5", None)
+
+
+WATCHED = PER_PAGE._replace(window=Hopping(15, 5), alerts=(Change("surge", "events", 2, at_least=2),))
+QUIET = PER_USER._replace(alerts=(Silence("silence", at_least=2),))
+
+
+def alerts(found):
+    """Rule, start, end, value and samples."""
+    return sorted((row[1], row[4], row[5], row[6], row[8]) for row in found.tables["alerts"].elements())
+
+
+def test_a_window_is_an_alert_if_its_last_step_is_the_first_to_break_the_rule():
+    """Steps      0 ..  5 ..  10 ..  15 ..  20 ..  25 ..
+    events     1     2      4       8      0       4         surges: at 5; those at 10 and 15 are known by then
+    windows    |-- surge --|                                 [-5, 10)
+    """
+    times = [n for n, events in zip((0, 5, 10, 15, 25), (1, 2, 4, 8, 4), strict=True) for _ in range(events)]
+    found = expected(log(*times), [19], only(WATCHED))
+    assert alerts(found) == [("surge", -5, 10, 2, ())]
+    assert set(found.tables) == {"hits", "late", "dead_letters", "alerts"}, "what is watched is no table"
+
+
+def test_an_alert_says_what_is_wrong_and_shows_samples_of_its_last_step():
+    columns = (EVENTS, Column("total", "sum", "value"), Column("samples", "samples", "user"))
+    declared = WATCHED._replace(columns=columns, alerts=(Share("share", "total", "events", 0.5, at_least=3),))
+    records = [logged(0, 1, "ann"), *(logged(n, 7, user) for n, user in enumerate(("bob", "eve", "joe"), 1))]
+    ((_, *row),) = expected(records, [4], only(declared)).tables["alerts"]
+    summary = "share: /: total/events is 1 (3 of 3), above 0.5"
+    assert row == ["share", '{"page":"/"}', summary, -5, 10, 1, 0.5, ("bob", "eve"), "hits", 0]
+
+
+def test_an_event_whose_step_was_judged_counts_in_no_alert_and_is_not_late():
+    """The watermark is 10 when the second event of [5, 10) comes: without it there is no surge."""
+    found = expected(log(0, 5, 10, 6), [4], only(WATCHED))
+    assert alerts(found) == []
+    assert not found.tables["late"]
+    assert alerts(expected(log(0, 5, 6, 10), [4], only(WATCHED))) == [("surge", -5, 10, 2, ())]
+
+
+@pytest.mark.parametrize(
+    ("final", "ticks", "silent"),
+    [
+        ((), [Tick(2, 10), Tick(2, 12), Tick(2, 12)], [("silence", 1, 12, 2, ())]),
+        ((1,), [Tick(2, 10), Tick(2, 12), Tick(2, 12)], []),
+        ((0,), [Tick(2, 12), Tick(2, 12), Tick(2, 12)], []),
+    ],
+)
+def test_a_tick_closes_tables_first_and_a_final_one_tells_no_silence(final, ticks, silent):
+    """The window [0, 10) is a table; the session [1, 12) is watched."""
+    found = expected(log(1, 2), [2, 2, 2], BOTH._replace(operators=(PER_PAGE, QUIET)), final)
+    assert found.ticks == ticks
+    assert alerts(found) == silent
+    assert bounds(found.tables["pages"]) == [(0, 10)]
+
+
+def test_a_key_that_is_new_again_at_the_same_time_is_another_alert():
+    """Only the last user is known: ann is new twice."""
+    declared = Declared("new", FirstTimes(10, 1), ("user",), (), alerts=(News("news", "page", ("/",)),))
+    records = [logged(n, 1, user) for n, user in enumerate(("ann", "bob", "ann"))]
+    found = expected(records, [], only(declared)).tables
+    assert (found["new"].total(), len({row[0] for row in found["alerts"]})) == (3, 3)

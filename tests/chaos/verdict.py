@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arro3.core import DataType
 from arro3.io import read_parquet
-from chaos.oracle.partition import Expected, Tick, expected
+from chaos.oracle.partition import ALERTS, Expected, Tick, expected
 from chaos.oracle.rules import Logged, Row, Rules, Tables
 
 from headrace.checkpoint import Checkpoint, MemoryCheckpointStore
@@ -61,9 +61,12 @@ def judge(world: "World") -> list[Judged]:
 def _judged(world: "World", checkpoint: Checkpoint, place: Place) -> Judged:
     log = world.topic_of(place[0]).logs[place[1]]
     records = [record for record in log.records if record.offset < checkpoint.next_offset]
-    ticks = [commit.checkpoint.next_offset for commit in world.watch.history[place] if commit.tick]
+    ticks = [commit for commit in world.watch.history[place] if commit.tick]
+    final = [number for number, commit in enumerate(ticks) if commit.final]
     rules = world.plan.rules
-    return Judged(place, records, rules, expected(records, ticks, rules))
+    return Judged(
+        place, records, rules, expected(records, [tick.checkpoint.next_offset for tick in ticks], rules, final)
+    )
 
 
 def _differences(expected: Expected, published: Tables, checkpoint: Checkpoint, world: "World") -> list[str]:
@@ -73,6 +76,9 @@ def _differences(expected: Expected, published: Tables, checkpoint: Checkpoint, 
         for what, rows in (("missing from", due - came), ("too much in", came - due)):
             if rows:
                 found.append(f"{rows.total()} row(s) {what} {table}: {list(rows)[:SHOWN]}")
+    ids = Counter(alert_id for alert_id, *_ in published.get(ALERTS, Counter()).elements())
+    if ids.total() > len(ids):
+        found.append(f"alerts share an id: {ids.most_common(SHOWN)}")
     key = checkpoint.key
     commits = world.watch.history[key.generation, key.partition]
     ticks = [Tick(c.checkpoint.next_offset, c.checkpoint.watermark_ms or 0) for c in commits if c.tick]
@@ -158,4 +164,4 @@ def _values(column: Any) -> list[Any]:
         # The oracle counts milliseconds; landed files have microseconds.
         column = column.cast(DataType.timestamp("ms", tz=column.type.tz)).cast(DataType.int64())
     values: list[Any] = column.to_pylist()
-    return values
+    return [tuple(texts) for texts in values] if DataType.is_list(column.type) else values

@@ -87,7 +87,7 @@ def new_errors(news: Iterable[Row]) -> Iterable[Row]:
         window = (row["first_seen"], row["first_seen"] + 1)
         samples = () if row["message"] is None else (row["message"][:SAMPLE_CHARACTERS],)
         place = row["_topic"], row["_partition"]
-        yield _alert("new-error", ("new_patterns", key), window, place, (1, 1)) | {"samples": samples}
+        yield _alert("new-error", ("new_patterns", key), window, place, (1, 1), row["_offset"]) | {"samples": samples}
 
 
 def _row(rule: str, watched: str, window: tuple[int, int], events: Lines, numbers: tuple[float, float]) -> Row:
@@ -101,9 +101,10 @@ def _alert(
     window: tuple[int, int],
     place: tuple[str, int],
     numbers: tuple[float, float],
+    *offset: int,
 ) -> Row:
     table, key = watched
-    described = json.dumps([*place, table, rule, key, window[0]], separators=(",", ":"), ensure_ascii=False)
+    described = json.dumps([*place, table, rule, key, window[0], *offset], separators=(",", ":"), ensure_ascii=False)
     return {
         "alert_id": hashlib.sha256(described.encode()).hexdigest()[:32],
         "rule": rule,

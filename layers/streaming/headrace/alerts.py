@@ -60,7 +60,10 @@ FIELDS = (
 
 
 class GivesRows(Operator, Protocol):
-    """An operator whose rows are judged one by one, and which are a table besides: `first_seen.FirstSeen`."""
+    """An operator whose rows are judged one by one, and which are a table besides: `first_seen.FirstSeen`.
+
+    Each row is of one record, whose columns it has: `lake.RECORD_FIELDS`.
+    """
 
     @property
     def table(self) -> str:
@@ -155,6 +158,7 @@ class _Alert(NamedTuple):
     window: Window
     verdict: Verdict
     samples: Sequence[str]
+    offset: int | None
 
 
 class Found:
@@ -167,18 +171,22 @@ class Found:
         self._table = LakeTable(declared.table, FIELDS, complete=True)
         self._alerts: list[_Alert] = []
 
-    def judge(self, key: Mapping[str, Any], window: Window, panes: Sequence[Pane]) -> None:
+    def judge(
+        self, key: Mapping[str, Any], window: Window, panes: Sequence[Pane], *, offset: int | None = None
+    ) -> None:
         """Look for news in a window's last pane.
 
         Args:
             key: of all panes.
             window: that closed.
             panes: the earliest first.
+            offset: of the record, if what is judged is its row. It is part of the alert's identity: a key that was
+                forgotten can be new once more with an event of the same time.
         """
         for rule in self._declared.rules:
             verdict = rule.judge(panes)
             if verdict is not None and not any(rule.judge(panes[:end]) for end in range(1, len(panes))):
-                self._alerts.append(_Alert(rule, key, window, verdict, panes[-1].get(SAMPLES) or ()))
+                self._alerts.append(_Alert(rule, key, window, verdict, panes[-1].get(SAMPLES) or (), offset))
 
     def take(self) -> list[Rows]:
         """Rows of what was found since the last call."""
@@ -205,8 +213,8 @@ class Found:
     def _id(self, alert: _Alert) -> str:
         """The same for the same alert, however often and in whichever generation it is computed."""
         watched = (self._place.topic, self._place.partition, self._declared.of.table, alert.rule.name)
-        described = msgspec.json.encode((*watched, alert.key, alert.window.start_ms))
-        return hashlib.sha256(described).hexdigest()[:ALERT_ID_CHARS]
+        which = (alert.window.start_ms,) if alert.offset is None else (alert.window.start_ms, alert.offset)
+        return hashlib.sha256(msgspec.json.encode((*watched, alert.key, *which))).hexdigest()[:ALERT_ID_CHARS]
 
 
 def _json(key: Mapping[str, Any]) -> str:
@@ -334,4 +342,5 @@ class _RunningBeside:
             row = dict(zip(names, values, strict=True))
             key = {name: row[name] for name in self._of.key}
             samples = [row[name][:MAX_SAMPLE_CHARS] for name in self._of.samples if isinstance(row[name], str)]
-            self._found.judge(key, Window(time_ms, time_ms + 1), [row | {SAMPLES: samples}])
+            window = Window(time_ms, time_ms + 1)
+            self._found.judge(key, window, [row | {SAMPLES: samples}], offset=row["_offset"])

@@ -168,13 +168,15 @@ class Logic:
         """Close open windows by moving the watermark to `open_until_ms`; whether there was one.
 
         Args:
-            final: nobody reads any more: close all of them. That nothing comes is then no news.
+            final: nobody reads any more: close all of them. That nothing comes is then no news, nor is it if another
+                tick has closed the tables before.
         """
         open_until_ms = self.open_until_ms
         if open_until_ms is None:
             return False
-        self._advance(max(self._watermark_ms, open_until_ms))
-        if final and (waiting_until_ms := self.open_until_ms) is not None:
+        if not final or self._open_until_ms(waits=False) is not None:
+            self._advance(max(self._watermark_ms, open_until_ms))
+        if final and (waiting_until_ms := self._open_until_ms(waits=True)) is not None:
             news = len(self.rows)
             self._advance(waiting_until_ms)
             del self.rows[news:]
@@ -192,13 +194,8 @@ class Logic:
         It closes every open window of tables. What waits for silence is closed by a tick of its own, when nothing else
         is open: else a tick would make the next records late for windows that nobody has seen yet.
         """
-        waiting: list[int] = []
-        others: list[int] = []
-        for operator, running in zip(self.topology.operators, self._running, strict=True):
-            end_ms = running.open_until_ms()
-            if end_ms is not None:
-                (waiting if getattr(operator, "waits_for_silence", False) else others).append(end_ms)
-        return max(others or waiting, default=None)
+        until_ms = self._open_until_ms(waits=False)
+        return self._open_until_ms(waits=True) if until_ms is None else until_ms
 
     def save(self, *, may_extend: bool) -> Saved | None:
         """The state as it is now; None when nothing is open.
@@ -230,6 +227,15 @@ class Logic:
 
     def _states(self) -> list[OpenRows]:
         return [state for running in self._running if (state := running.state) is not None]
+
+    def _open_until_ms(self, *, waits: bool) -> int | None:
+        """The watermark that closes all that waits for silence, or all that does not; None when none of it is open."""
+        ends_ms = [
+            running.open_until_ms()
+            for operator, running in zip(self.topology.operators, self._running, strict=True)
+            if getattr(operator, "waits_for_silence", False) is waits
+        ]
+        return max((end_ms for end_ms in ends_ms if end_ms is not None), default=None)
 
     def _built(self, operator: Operator, parts: Sequence[Part]) -> Running:
         restored = Restored(self._watermark_ms, parts)

@@ -100,7 +100,13 @@ def aggregate(in_order: Sequence[Event], column: Column) -> Any:
         "first": lambda: field[0],
         "last": lambda: field[-1],
         "values": lambda: json.dumps(sorted(with_times)),
+        "samples": lambda: _samples(in_order, column),
     }[column.what]()
+
+
+def _samples(events: Sequence[Event], column: Column) -> list[str]:
+    marked = [event for event in events if event.fields.get("value")]
+    return [event.fields[column.field] for event in sorted(marked, key=lambda event: event.record.offset)[:2]]
 
 
 MORE = {"mean": 2, "first": 1, "last": 1}

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from chaos.oracle.events import Event, key_of, place
+from chaos.oracle.events import Event, key_of
 from chaos.oracle.output import Output
 from chaos.oracle.rules import Declared, FirstTimes, Row
 
@@ -17,9 +17,9 @@ class Known(NamedTuple):
 class FirstSeenOperator:
     """An operator at work."""
 
-    def __init__(self, declared: Declared) -> None:
+    def __init__(self, declared: Declared, output: Output) -> None:
         assert isinstance(declared.window, FirstTimes)
-        self.output = Output(declared)
+        self.output = output
         self._declared = declared
         self._rule = declared.window
         self._known: list[Known] = []
@@ -32,8 +32,7 @@ class FirstSeenOperator:
         before = [known for known in self._known if known.key == key]
         self._known = [known for known in self._known if known.key != key]
         if not before or now_ms - before[0].last_ms >= self._rule.forget_after_ms:
-            samples = key_of(event, self._rule.samples)
-            self.output.rows[(event.time_ms, *key, *samples, *place(event.record))] += 1
+            self.output.first(event, key, key_of(event, self._rule.samples))
         self._known.append(Known(max([now_ms, *(known.last_ms for known in before)]), key))
         if len(self._known) > self._rule.capacity:
             longest_silent = min(self._known[:-1], key=lambda known: known.last_ms)  # the first of equal ones

@@ -39,6 +39,7 @@ class Output:
         self.taken_back: Rows = Counter()
         """Those of `early` that retract others."""
         self.late: Rows = Counter()
+        self.alerts: Rows = Counter()
         self.accepted: list[Event] = []
         """Everything that went into a window."""
 
@@ -49,6 +50,10 @@ class Output:
     def final(self, bounds: Bounds, key: Row, events: Sequence[Event]) -> None:
         """The row of a window that closes."""
         self.rows[(*bounds, *key, *aggregated(events, self.declared), *_partition(events))] += 1
+
+    def first(self, event: Event, key: Row, samples: Row) -> None:
+        """The row of a key that is seen for the first time."""
+        self.rows[(event.time_ms, *key, *samples, *place(event.record))] += 1
 
     def revised(self, bounds: Bounds, key: Row, events: Sequence[Event], revision: int) -> None:
         """A row of one that is over and may still change."""

@@ -74,7 +74,8 @@ class Column(NamedTuple):
 
     name: str
     what: str
-    """`count`, `sum`, `min`, `max`, `mean`, `first`, `last`, or `values`: all of them with their times, as JSON."""
+    """`count`, `sum`, `min`, `max`, `mean`, `first`, `last`, or `values`: all of them with their times, as JSON; or
+    `samples`: the first two in offset order, of events whose `value` is neither 0 nor absent."""
     field: str | None = None
 
 
@@ -84,6 +85,45 @@ class Top(NamedTuple):
     keys: int
     by: str
     """A column; the largest are the best, and none at all is worse than any. Ties: the smaller key."""
+
+
+class Share(NamedTuple):
+    """One column divided by another is above a limit."""
+
+    name: str
+    part: str
+    whole: str
+    above: float
+    at_least: int
+    """Fewer in the whole say nothing."""
+
+
+class Change(NamedTuple):
+    """A column is so many times that of the step before, or more; with a factor below 1, or less."""
+
+    name: str
+    of: str
+    factor: float
+    at_least: int
+    """Fewer in the larger of both steps say nothing."""
+
+
+class Silence(NamedTuple):
+    """A session that is over, of so many events or more."""
+
+    name: str
+    at_least: int
+
+
+class News(NamedTuple):
+    """A key that is seen for the first time, if a field has one of these values."""
+
+    name: str
+    column: str
+    one_of: tuple[str, ...]
+
+
+AlertRule = Share | Change | Silence | News
 
 
 class Declared(NamedTuple):
@@ -98,6 +138,13 @@ class Declared(NamedTuple):
     top: Top | None = None
     complete: bool = False
     """Whether a row is the whole truth; otherwise it has what merging it with other partitions' rows takes."""
+    alerts: tuple[AlertRule, ...] = ()
+    """Rules that it is watched by: see `oracle.alerts`."""
+
+    @property
+    def has_table(self) -> bool:
+        """Windows that are watched are none."""
+        return not self.alerts or isinstance(self.window, FirstTimes)
 
     @property
     def kind(self) -> str:

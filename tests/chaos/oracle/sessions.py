@@ -21,9 +21,9 @@ class Session:
 class SessionOperator:
     """An operator at work."""
 
-    def __init__(self, declared: Declared) -> None:
+    def __init__(self, declared: Declared, output: Output) -> None:
         assert isinstance(declared.window, Sessions)
-        self.output = Output(declared)
+        self.output = output
         self._declared = declared
         self._gap_ms = declared.window.gap_ms
         self._open: list[Session] = []

@@ -137,6 +137,18 @@ def test_a_final_tick_closes_everything_and_takes_the_end_for_no_silence():
     assert run.logic.open_rows == 0
 
 
+def test_a_final_tick_takes_the_end_for_no_silence_even_if_a_tick_has_closed_the_tables_before():
+    run = Run(topology())
+    run.apply(records(drawn({"shop": "....#", "cart": "....."})))
+    assert run.tick()
+    told = run.alerts()
+    assert minutes_of(told, "errors") == [4]
+    assert run.tick(final=True)
+    assert run.alerts() == told
+    assert run.logic.open_rows == 0
+    assert not run.tick(final=True)
+
+
 def test_late_lines_are_reported_once_and_change_no_judgement():
     """They are late for the table of minutes, which says so; the outage of which they tell is over."""
     run = Run(topology())
@@ -242,6 +254,13 @@ def test_rows_of_another_operator_are_judged_one_by_one_and_stay_a_table():
     assert row["summary"] == "new-error: s1: new, with is_error 1"
     assert row["samples"] == ["x" * 500]
     assert row["window_start"].timestamp() * 1000 == NOON_MS + 1
+
+
+def test_a_key_that_is_new_once_more_with_an_event_of_the_same_time_is_an_alert_of_its_own():
+    forgetful = FirstSeen("new_messages", key=("service",), forget_after_ms=1, samples=("is_error",), capacity=1)
+    run = Run(topology(Alerts(forgetful, (NewPattern("new", "is_error", (1,)),))))
+    run.apply(records([Line(NOON_MS, service, is_error=True) for service in ("a", "b", "a")]))
+    assert len({row["alert_id"] for row in run.tables["alerts"]}) == 3
 
 
 @pytest.mark.parametrize(

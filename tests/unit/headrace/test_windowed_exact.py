@@ -19,13 +19,17 @@ from chaos.operators import topology
 from chaos.oracle.partition import expected
 from chaos.oracle.rules import (
     Calendar,
+    Change,
     Column,
     Declared,
     FirstTimes,
     Hopping,
     Logged,
+    News,
     Rules,
     Sessions,
+    Share,
+    Silence,
     Sliding,
     Top,
     Tumbling,
@@ -83,6 +87,25 @@ def first_times(unit_ms):
     )
 
 
+def watched(declared):
+    """Watched by rules, if it can be."""
+    window = declared.window
+    if isinstance(window, FirstTimes):
+        return declared._replace(alerts=(News("news", declared.key[0], ("ann", "a")),))
+    if isinstance(window, Sliding) or (isinstance(window, Hopping) and window.size_ms % window.advance_ms):
+        return declared
+    columns = (COLUMNS[0], Column("sum", "sum", "value"), Column("samples", "samples", "user"))
+    rules = (
+        *(Share("share", "sum", "events", 0.5, at_least=1), Silence("silence", at_least=2)),
+        *(Change("surge", "sum", 1.5, at_least=1), Change("slump", "events", 0.5, at_least=1)),
+    )
+    if isinstance(window, Sessions):
+        columns, rules = columns[:1], (rules[1],)
+    else:
+        rules = (rules[0], *rules[2:])
+    return declared._replace(columns=columns, early=False, top=None, alerts=rules)
+
+
 @st.composite
 def declarations(draw, table, unit_ms):
     if draw(st.sampled_from([False, False, False, True])):
@@ -106,6 +129,7 @@ def pipelines(draw):
     """The rules, and records of about the same time."""
     unit_ms = draw(st.sampled_from([1, 1, 1, QUARTER_MS]))
     operators = [draw(declarations(f"t{number}", unit_ms)) for number in range(draw(st.sampled_from([2, 1, 3])))]
+    operators = [watched(each) if draw(st.sampled_from([False, False, True])) else each for each in operators]
     disorder_ms = draw(st.sampled_from([0, 5, 20])) * unit_ms
     rules = Rules(tuple(operators), disorder_ms, MAX_SKEW_MS, landing=draw(st.booleans()))
     steps = draw(st.lists(st.sampled_from(STEPS), min_size=draw(st.sampled_from([0, 12, 25])), max_size=40))
@@ -154,9 +178,12 @@ class Store:
         )
 
     def tick(self, pipeline):
+        """Whether anything was open."""
+        before = len(self.ticks)
         for checkpoint in self.checkpoints.checkpoints("headrace"):
             if pipeline.tick(pipeline.recover(checkpoint)):
                 self.ticks.append(checkpoint.next_offset)
+        return len(self.ticks) > before
 
     def tables(self):
         tables = {}
@@ -166,7 +193,7 @@ class Store:
 
 
 def run(store, records, cuts):
-    """Deliver the records, cut so; answer when everything was closed by a last tick."""
+    """Deliver the records, cut so; answer when everything was closed by the last ticks."""
     environments, left = [store.pipeline(), store.pipeline()], list(records)
     for size, environment, tick in [*cuts, (len(records), "new", False)]:
         environments.append(
@@ -178,7 +205,8 @@ def run(store, records, cuts):
         batch, left = left[:size], left[size:]
         if batch:
             environments[-1].handle(lambda_event([record(each) for each in batch]))
-    store.tick(environments[-1])
+    while store.tick(environments[-1]):
+        pass
 
 
 def record(each):
