@@ -114,6 +114,16 @@ def _duration(value: Any) -> float | None:
     return sum(float(number) * units[unit] for number, unit in re.findall(part, value)) / 1e6
 
 
+def _service(value: Any) -> str | None:
+    """Not empty, and no duration."""
+    return (text(value) or None) if _duration(value) is None else None
+
+
+def _unix_nano(value: Any) -> int | None:
+    """0 is not known."""
+    return None if value in (0, "0") else time_ms_of(value)
+
+
 def _instant(value: Any) -> int | None:
     """Log4j's object."""
     if not isinstance(value, dict):
@@ -127,12 +137,13 @@ def _instant(value: Any) -> int | None:
 _NAMES: list[tuple[str, Convert, str]] = [
     ("timestamp", time_ms_of, "timestamp time ts @timestamp date datetime asctime @t time_iso8601 timeMillis"),
     ("timestamp", _instant, "instant"),
-    ("timestamp", time_ms_of, "timeUnixNano time_unix_nano observedTimeUnixNano time_local msec"),
+    ("timestamp", _unix_nano, "timeUnixNano time_unix_nano observedTimeUnixNano"),
+    ("timestamp", time_ms_of, "time_local msec"),
     ("severity_number", level, "level severity levelname log.level"),
     ("severity_number", _otel_level, "severityNumber severity_number"),
     ("severity_number", level, "severityText severity_text lvl loglevel log_level logLevel LogLevel @l"),
     ("severity_number", _python_level, "levelno"),
-    ("service", text, "service service.name service_name serviceName app application name"),
+    ("service", _service, "service service.name service_name serviceName app application name"),
     ("message", text, "message msg event body body.stringValue short_message @m @message log"),
     ("status", _status, "status status_code statusCode http.status http.status_code http.response.status_code"),
     ("status", _status, "http_status res.statusCode"),

@@ -28,7 +28,8 @@ CONTINUATION = "continuation"
 _TERMINAL = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\^_])")
 """Colours and the like."""
 _CONTINUES = re.compile(
-    r"[ \t]|Caused by: |Suppressed: |at [A-Za-z0-9_.$/<]|\.\.\. [0-9]{1,9} (more|common frames omitted)"
+    r"[ \t]|Caused by: |Suppressed: |at (async |new )?(?![0-9])([^\s.(:/]*([.(/]|:\S)|\S+ \()"
+    r"|\.\.\. [0-9]{1,9} (more|common frames omitted)"
     r"|([A-Za-z_$][A-Za-z0-9_$]*\.)+[A-Za-z0-9_$]*(Exception|Error|Throwable)(:|\s|$)"
 )
 _QUOTED = r'"((?:[^"\\\n]|\\.)*)"'
@@ -60,7 +61,7 @@ def read_log(record: Produced) -> Line | str:
     if len(value) > LARGEST_MESSAGE_BYTES:
         raise Dead(UNREADABLE)
     payload(record)
-    value = _TERMINAL.sub(b"", value)
+    value = _TERMINAL.sub(b"", value).removeprefix("\ufeff".encode())
     try:
         line, whole = value.strip().decode(), value.rstrip().decode()
     except UnicodeDecodeError:
@@ -87,8 +88,8 @@ def _fields(line: str) -> Line:
     match = _ACCESS.fullmatch(line)
     if match is not None:
         return _access_fields(match)
-    if not re.search("[0-9=]", line):
-        raise Dead(UNREADABLE)  # every format has a time or pairs
+    if not re.search(r"[0-9=\t]|^\[", line):
+        raise Dead(UNREADABLE)  # every format has a time, pairs, tabs or a level in brackets
     return read_text(line)
 
 

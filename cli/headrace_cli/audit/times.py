@@ -9,7 +9,7 @@ from headrace_cli.audit.records import WRONG_FIELD, YEARS_MS, Dead
 _TEXT_TIME = re.compile(
     r"(?:(?P<iso>\d{4}-\d\d-\d\d)|(?P<day>\d\d)/(?P<month>[A-Z][a-z]{2})/(?P<year>\d{4}))"
     r"(?:[Tt :](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?"
-    r"(?: ?(?:[Zz]|(?P<sign>[+-])(?P<zone_hour>\d\d)(?::?(?P<zone_minute>\d\d))?))?)?",
+    r"(?: ?(?:[Zz]|(?P<sign>[+-])(?P<zone_hour>\d\d)(?::?(?P<zone_minute>\d\d))?)| UTC| GMT)?)?",
     re.ASCII,
 )
 _EPOCH_TEXT = re.compile(r"-?\d{9,21}(?:\.\d{1,9})?", re.ASCII)

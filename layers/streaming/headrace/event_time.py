@@ -1,10 +1,10 @@
 """The time that a payload states, as epoch milliseconds: from text or from a number of unstated unit.
 
 Text: RFC 3339, or the part of ISO 8601 that reads `YYYY-MM-DD[Thh:mm[:ss[.fraction]][zone]]` (a space for the
-`T`, a comma for the point, slashes for the dashes), an access log's `17/May/2015:10:05:03 +0000`, or the dates of mail
-and of C's `ctime`: `[Sun, ]17 May 2015 10:05:03 GMT` (RFC 5322) and `Sun May 17 10:05:03[.fraction] [EST ]2015`. Zones
-have the names of RFC 5322 section 4.3 (`GMT`, `EST`, …) or are offsets; without a zone it is UTC. A leap second
-(`:60`) is refused.
+`T`, a comma for the point, slashes for the dashes, ` UTC` or ` GMT` for the zone), an access log's
+`17/May/2015:10:05:03 +0000`, or the dates of mail and of C's `ctime`: `[Sun, ]17 May 2015 10:05:03 GMT` (RFC 5322) and
+`Sun May 17 10:05:03[.fraction] [EST ]2015`. Zones there have the names of RFC 5322 section 4.3 (`GMT`, `EST`, …) or
+are offsets; without a zone it is UTC. A leap second (`:60`) is refused.
 
 Numbers, and text of at least nine digits, count from the epoch in a unit told by their size: below 1e11
 seconds, below 1e14 ms, below 1e17 µs, else ns. So seconds work until the year 5138, and ms, µs and ns before
@@ -24,7 +24,7 @@ from headrace.log_formats.format import Unparsable
 _TIME = re.compile(
     r"([0-9]{4}(?:-[0-9]{2}-|/[0-9]{2}/)[0-9]{2}|[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4})"
     r"(?:[Tt :]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?"
-    r"( ?(?:[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?))?)?"
+    r"( ?(?:[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)| (?:UTC|GMT))?)?"
 )
 _DAY_NAME = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _ZONE = r"([A-Z]{1,4}|[+-][0-9]{4})"
@@ -168,7 +168,7 @@ def _midnight_ms(day: str) -> int:
 @functools.lru_cache(maxsize=256)
 def _offset_ms(zone: str) -> int:
     sign, digits = zone.lstrip()[0], zone.lstrip()[1:].replace(":", "")
-    if sign in "Zz":
+    if sign in "ZzUG":
         return 0
     offset_ms = _HOURS_MS[digits[:2]] + _MINUTES_MS[digits[2:] or "00"]
     return -offset_ms if sign == "-" else offset_ms

@@ -118,6 +118,17 @@ def _duration(value: Any) -> float | None:
     return sum(float(number) * _UNITS_NS[unit] for number, unit in _DURATION_PART.findall(value)) / 1_000_000
 
 
+def _service(value: Any) -> str | None:
+    """Text that is not empty, nor a duration: Heroku's router calls one `service`."""
+    name = text(value)
+    return name if name and not _DURATION.fullmatch(name) else None
+
+
+def _unix_nano(value: Any) -> int | None:
+    """OpenTelemetry's: 0 says that the time is not known."""
+    return None if value in (0, "0") else event_time_ms(value)
+
+
 def _otel_number(value: Any) -> int | None:
     number = _whole(value, _LAST_SEVERITY)
     return number or None
@@ -145,12 +156,13 @@ def _table(*rows: tuple[str, Callable[[Any], Any], str]) -> dict[str, tuple[str,
 NAMES: dict[str, tuple[str, Callable[[Any], Any]]] = _table(
     ("timestamp", event_time_ms, "timestamp time ts @timestamp date datetime asctime @t time_iso8601 timeMillis"),
     ("timestamp", _instant, "instant"),
-    ("timestamp", event_time_ms, "timeUnixNano time_unix_nano observedTimeUnixNano time_local msec"),
+    ("timestamp", _unix_nano, "timeUnixNano time_unix_nano observedTimeUnixNano"),
+    ("timestamp", event_time_ms, "time_local msec"),
     ("severity_number", severity_number, "level severity levelname log.level"),
     ("severity_number", _otel_number, "severityNumber severity_number"),
     ("severity_number", severity_number, "severityText severity_text lvl loglevel log_level logLevel LogLevel @l"),
     ("severity_number", _python_level, "levelno"),
-    ("service", text, "service service.name service_name serviceName app application name"),
+    ("service", _service, "service service.name service_name serviceName app application name"),
     ("message", text, "message msg event body body.stringValue short_message @m @message log"),
     ("status", http_status, "status status_code statusCode http.status http.status_code http.response.status_code"),
     ("status", http_status, "http_status res.statusCode"),

@@ -18,12 +18,13 @@ from typing import NamedTuple
 
 from headrace.errors import ConfigurationError, PoisonError
 from headrace.log_event import LogEvent
-from headrace.log_formats import access, cloudwatch, json_lines
+from headrace.log_formats import access, cloudwatch, cri, json_lines
 from headrace.log_formats.access import AccessLog
 from headrace.log_formats.error_log import ErrorLog
 from headrace.log_formats.format import UNKNOWN_FORMAT, Format, Unparsable, shown
 from headrace.log_formats.java_text import JavaText
 from headrace.log_formats.json_lines import JsonLines
+from headrace.log_formats.lambda_text import LambdaText
 from headrace.log_formats.logfmt import Logfmt
 from headrace.log_formats.syslog import Syslog
 from headrace.log_formats.vpc_flow import VpcFlow
@@ -37,10 +38,14 @@ AUTO = "auto"
 _ANSI = re.compile(rb"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b]*+(?:\x07|\x1b\\)|[@-Z\\^_])")
 """Control sequences of ECMA-48 (colours, cursor moves), a terminal's title, and two-byte ones."""
 _CONTINUES = re.compile(
-    rb"[ \t]|Caused by: |Suppressed: |at [\w.$/<]|\.\.\. [0-9]{1,9} (?:more|common frames omitted)"
+    rb"[ \t]|Caused by: |Suppressed: |at (?:async |new )?(?![0-9])(?:[^\s.(:/]*+(?:[.(/]|:\S)|\S++ \()"
+    rb"|\.\.\. [0-9]{1,9} (?:more|common frames omitted)"
     rb"|(?:[A-Za-z_$][\w$]*+\.)++[\w$]*+(?:(?<=Exception)|(?<=Error)|(?<=Throwable))(?::|\s|\Z)"
 )
-"""How lines begin that continue the one before; `java.lang.IllegalStateException: …` is a stack trace's first."""
+"""How lines begin that continue the one before; `java.lang.IllegalStateException: …` is a stack trace's first. A frame
+(`at a.B.c(`, `at f (`, `at file:`) is told from a sentence."""
+_BYTE_ORDER_MARK = "\ufeff".encode()
+"""Windows puts it before the first line of a file."""
 
 
 class Continuation(NamedTuple):
@@ -58,6 +63,7 @@ _MAKERS: Mapping[str, Callable[[str], Format]] = {
     Syslog.name: lambda parameters: _without(parameters, Syslog()),
     VpcFlow.name: VpcFlow,
     JavaText.name: lambda parameters: _without(parameters, JavaText()),
+    LambdaText.name: lambda parameters: _without(parameters, LambdaText()),
 }
 """Name to what makes the format of its parameters, which are what stands behind the colon of a declaration."""
 
@@ -83,12 +89,15 @@ def declared_format(declared: str) -> Format:
 def _detected() -> list[tuple[Format, ...]]:
     """By a line's first byte: the formats it may be in, the strictest first."""
     access_log, error_log, logfmt, syslog, java_text = AccessLog(), ErrorLog(), Logfmt(), Syslog(), JavaText()
+    of_lambda = LambdaText()
     by_byte: list[tuple[Format, ...]] = [(access_log, syslog, java_text, logfmt) for _ in range(256)]
     by_byte[ord("{")] = (JsonLines(),)
-    by_byte[ord("[")] = (java_text, error_log)
+    by_byte[ord("[")] = (java_text, error_log, of_lambda)
+    for letter in b"SERILT":  # START, EXTENSION, …
+        by_byte[letter] = (access_log, syslog, java_text, of_lambda, logfmt)
     by_byte[ord("<")] = (syslog,)
     for digit in b"0123456789":
-        by_byte[digit] = (access_log, java_text, syslog, error_log, VpcFlow(), logfmt)
+        by_byte[digit] = (access_log, java_text, of_lambda, syslog, error_log, VpcFlow(), logfmt)
     return by_byte
 
 
@@ -159,6 +168,14 @@ class Lines:
             raise PoisonError("too_long", f"{len(value)} bytes; lines up to {MAX_LINE_BYTES} are read")
         if b"\x1b" in value:
             value = _ANSI.sub(b"", value)
+        value = value.removeprefix(_BYTE_ORDER_MARK)
+        written = cri.written(value)
+        if written is None:
+            return self._read_text(value, kafka_ms)
+        found = self._read_text(written.line, written.time_ms)
+        return written.around(found) if isinstance(found, LogEvent) else found
+
+    def _read_text(self, value: bytes, kafka_ms: int) -> LogEvent | Continuation:
         line = value.strip()
         if not line:
             raise PoisonError("empty", "nothing but white space")
@@ -178,7 +195,7 @@ class Lines:
 
 
 _DIGITS = b"0123456789"
-_BEGIN_WITH_A_DATE = (JavaText.name, Syslog.name)
+_BEGIN_WITH_A_DATE = (JavaText.name, LambdaText.name, Syslog.name)
 _BEGIN_EVENTS = frozenset(b'{<["0123456789')
 """First bytes of lines that continue nothing: most lines need no second look."""
 

@@ -33,7 +33,7 @@ RINGS = {
             f"log_formats.{name}"
             for name in ("access", "access_format", "cloudwatch", "error_log", "format", "java_text", "json_lines")
         ),
-        *(f"log_formats.{name}" for name in ("logfmt", "syslog", "vpc_flow")),
+        *(f"log_formats.{name}" for name in ("cri", "lambda_text", "logfmt", "syslog", "vpc_flow")),
         *("schema", "spelling", "state"),
         *("top_k", "watermark", "windows"),
     },

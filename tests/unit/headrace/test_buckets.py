@@ -168,3 +168,10 @@ def test_two_thousand_hours_take_hardly_more_memory_than_one():
     files, one_hour_mb, peak_mb = json.loads(done.stdout)
     assert files == 2000
     assert peak_mb - one_hour_mb < 32
+
+
+def test_lines_that_continue_others_count_by_the_hour_they_came():
+    records = [record(offset, b"", timestamp_ms=NOON_MS + offset * HOUR_MS) for offset in range(4)]
+    decoded = Decoded([], [], [], continuations=[(each, " at a.B") for each in records])
+    assert buckets.end(records, decoded, [], limit=2, bucket_hours=1) == records[2].offset
+    assert buckets.end(records, decoded, [], limit=4, bucket_hours=1) is None

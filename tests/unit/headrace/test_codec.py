@@ -374,7 +374,7 @@ class TestLog:
         ("line", "key", "service"),
         [
             (b'{"service":"cart","message":"x"}', b"host-1", "cart"),
-            (b'{"service":"","message":"x"}', b"host-1", ""),
+            (b'{"service":"","message":"x"}', b"host-1", "host-1"),
             (b'{"message":"x"}', b"host-1", "host-1"),
             (b'{"message":"x"}', "größe".encode(), "größe"),
             (b'{"message":"x"}', None, "app.logs"),

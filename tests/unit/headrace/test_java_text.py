@@ -21,6 +21,12 @@ def parse(line, kafka_ms=EXAMPLES_KAFKA_MS):
     [
         (f"{TIME} INFO x", "x", None),
         (f"{TIME} INFO", None, None),
+        (f"{TIME} INFO: x: y", "x: y", None),
+        (f"{TIME} [INFO] root: x", "root: x", None),
+        (f"{TIME} [info     ] x   key=value", "x   key=value", None),
+        (f"[{TIME}][info][gc,start    ] GC(0) Pause", "GC(0) Pause", {"logger": "gc,start"}),
+        (f"[{TIME}][INFO ][a.B] [node-1] x", "[node-1] x", {"logger": "a.B"}),
+        (f"[{TIME}] INFO: x", "x", None),
         (f"{TIME} [a] [b] INFO com.Foo - x", "x", {"thread": "b", "logger": "com.Foo"}),
         (f"{TIME} INFO [a] Foo - x - y", "x - y", {"thread": "a", "logger": "Foo"}),
         (f"{TIME} INFO took: 5 ms", "took: 5 ms", None),
@@ -28,6 +34,11 @@ def parse(line, kafka_ms=EXAMPLES_KAFKA_MS):
         (f"{TIME} INFO [a] not a logger - x", "not a logger - x", {"thread": "a"}),
         (f"[{TIME}] INFO Ready (x y)", "Ready (x y)", None),
         (f"[{TIME}] INFO Ready (a.B)\n\tat c.D(D.java)", "Ready", {"logger": "a.B"}),
+        (
+            f"{TIME} INFO 7 --- [main] o.a.C.[.[.[/].[a]    : x",
+            "x",
+            {"thread": "main", "pid": 7, "logger": "o.a.C.[.[.[/].[a]"},
+        ),
         (f"{TIME} INFO 7 --- [main] c.Foo   : x", "x", {"thread": "main", "pid": 7, "logger": "c.Foo"}),
     ],
 )
@@ -110,6 +121,7 @@ def test_java_util_logging_counts_twelve_hours(written, hour):
     [
         (f"{TIME} GET /index.html", "unknown_level"),
         (f"{TIME} hello", "unknown_format"),
+        (f"{TIME} [main] hello", "unknown_level"),
         ("2026-02-30 10:00:00 INFO x", "invalid_time"),
         ("2026-11-27 10:61:00 INFO x", "invalid_time"),
         ("[2026-11-27] INFO x", "unknown_format"),

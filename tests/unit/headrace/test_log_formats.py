@@ -9,7 +9,7 @@ import pytest
 from log_events import told
 
 from headrace.log_event import LogEvent
-from headrace.log_formats import access, error_log, java_text, json_lines, logfmt, syslog, vpc_flow
+from headrace.log_formats import access, error_log, java_text, json_lines, lambda_text, logfmt, syslog, vpc_flow
 from headrace.log_formats.format import EXAMPLES_KAFKA_MS, UNKNOWN_FORMAT, Unparsable
 from headrace.logs import Lines, declared_format
 
@@ -22,6 +22,7 @@ FORMATS = {
     "syslog": (syslog.Syslog(), syslog.EXAMPLES),
     "vpc_flow": (vpc_flow.VpcFlow(), vpc_flow.EXAMPLES),
     "java_text": (java_text.JavaText(), java_text.EXAMPLES),
+    "lambda_text": (lambda_text.LambdaText(), lambda_text.EXAMPLES),
 }
 EXAMPLES = [(name, *example) for name, (_, examples) in FORMATS.items() for example in examples]
 IDS = [f"{name}-{line[:30]!a}" for name, line, _ in EXAMPLES]
@@ -29,7 +30,9 @@ IDS = [f"{name}-{line[:30]!a}" for name, line, _ in EXAMPLES]
 
 def test_every_format_is_in_the_table():
     modules = {path.stem for path in Path(json_lines.__file__).parent.glob("*.py")}
-    assert modules - {"__init__", "format", "access_format", "cloudwatch"} == {"json_lines"} | FORMATS.keys() - {"json"}
+    assert modules - {"__init__", "format", "access_format", "cloudwatch", "cri"} == {"json_lines"} | FORMATS.keys() - {
+        "json"
+    }
     for name, (format_, _) in FORMATS.items():
         assert type(declared_format(name)) is type(format_)
         assert format_.name == name

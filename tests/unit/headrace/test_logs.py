@@ -57,6 +57,10 @@ JSON_LINES = {
     ),
     "of a repeated name the last value counts": ('{"status":"x","status":200}', {"status": 200, "status_class": "2xx"}),
     "white space around": (' \t{ "msg" : "a" }\r\n', {"message": "a"}),
+    "OpenTelemetry's 0 is no time": (
+        '{"timeUnixNano":"0","observedTimeUnixNano":"1431864000000000000"}',
+        {"timestamp": 1_431_864_000_000, "attributes": {"timeUnixNano": "0"}},
+    ),
     "no instant of log4j's": ('{"instant":{"epochSecond":"1"}}', {"attributes": {"instant": {"epochSecond": "1"}}}),
 }
 
@@ -237,6 +241,10 @@ CONTINUATIONS = [
     "at com.shop.Cart.add(Cart.java:7)",
     "Caused by: java.io.IOException: gone",
     "Suppressed: java.io.IOException: gone",
+    "at async Promise.all (index 0)",
+    "at new Cart (/srv/a.js:1:1)",
+    "at add (/srv/a.js:1:1)",
+    "at file:///srv/a.mjs:1:1",
     "... 12 more",
     "... 3 common frames omitted",
     "java.lang.IllegalStateException: no card",
@@ -245,7 +253,18 @@ CONTINUATIONS = [
     '  File "a.py", line 1, in b',
     " level=info",
 ]
-BEGINNINGS = ["java.lang.Exceptional: x", "IOException: x", "at", "...", "attack", "Caused by", "a.b.Error=1 c=2"]
+BEGINNINGS = [
+    "at first nothing was wrong",
+    "at 10:00 we began",
+    "at last: done",
+    "java.lang.Exceptional: x",
+    "IOException: x",
+    "at",
+    "...",
+    "attack",
+    "Caused by",
+    "a.b.Error=1 c=2",
+]
 
 
 @pytest.mark.parametrize("line", CONTINUATIONS)

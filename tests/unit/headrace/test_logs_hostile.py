@@ -18,7 +18,7 @@ from headrace import event_time, log_fields, log_formats, logs
 from headrace.errors import PoisonError
 from headrace.log_event import LogEvent
 from headrace.log_fields import NAMES
-from headrace.log_formats import access, error_log, java_text, json_lines, logfmt, syslog, vpc_flow
+from headrace.log_formats import access, error_log, java_text, json_lines, lambda_text, logfmt, syslog, vpc_flow
 from headrace.log_formats.access_format import AccessFormat
 from headrace.log_formats.format import EXAMPLES_KAFKA_MS, Unparsable
 from headrace.logs import Continuation, Lines
@@ -283,6 +283,7 @@ FORMATS = {
     "syslog": (syslog.Syslog(), syslog.EXAMPLES),
     "vpc_flow": (vpc_flow.VpcFlow(), vpc_flow.EXAMPLES),
     "java_text": (java_text.JavaText(), java_text.EXAMPLES),
+    "lambda_text": (lambda_text.LambdaText(), lambda_text.EXAMPLES),
 }
 REPEATED = ["a", "1", " ", '"', "\\", '\\"', "[", "[]", "(", "a.", "a=", ": ", ", ", " - ", "\n", "A "]
 MOST_CUTS = 12

@@ -81,12 +81,42 @@ def test_a_missing_year_is_the_one_that_brings_the_time_closest_to_kafkas(now, l
         ("app: x", {"service": "app", "message": "x"}),
         ("fe80::1 app: x", {"host": "fe80::1", "service": "app", "message": "x"}),
         ("web1 something happened", {"host": "web1", "message": "something happened"}),
+        ("web1 %ASA-3-106014: Deny", {"host": "web1", "service": "%ASA-3-106014", "message": "Deny"}),
         ("web1 app: one\n\ttwo", {"host": "web1", "service": "app", "message": "one", "stack_trace": "\ttwo"}),
     ],
 )
 def test_host_and_tag_are_told_apart(line, expected):
     fields = {"timestamp": EXAMPLES_KAFKA_MS, "format": "syslog"}
     assert told(parse(f"Nov 27 10:00:00 {line}")) == fields | expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("Starting server on port 80", {"message": "Starting server on port 80"}),
+        ("web1 sshd[7]: x", {"host": "web1", "service": "sshd", "message": "x", "attributes": {"procid": 7}}),
+        ("sshd: x", {"service": "sshd", "message": "x"}),
+        ("info: x", {"severity_number": 9, "severity": "INFO", "message": "x"}),
+    ],
+)
+def test_of_a_line_without_a_priority_the_first_word_is_a_host_only_before_a_tag(line, expected):
+    fields = {"timestamp": EXAMPLES_KAFKA_MS, "format": "syslog"}
+    assert told(parse(f"2026-11-27T10:00:00Z {line}")) == fields | expected
+
+
+@pytest.mark.parametrize(
+    ("line", "host", "service"),
+    [
+        ("<189>123: *Nov 27 10:00:00.000: %SYS-5-CONFIG_I: x", None, "%SYS-5-CONFIG_I"),
+        ("<189>123: sw1: .Nov 27 10:00:00 UTC: %SYS-5-CONFIG_I: x", "sw1", "%SYS-5-CONFIG_I"),
+        ("<189>Nov 27 2026 10:00:00: %ASA-5-111008: x", None, "%ASA-5-111008"),
+        ("<189>Nov 27 2026 10:00:00 fw1 : %ASA-5-111008: x", "fw1", None),
+    ],
+)
+def test_what_devices_of_cisco_write(line, host, service):
+    event = parse(line)
+    assert (event.timestamp, event.severity_number) == (EXAMPLES_KAFKA_MS, 10)
+    assert (event.host, event.service) == (host, service)
 
 
 @pytest.mark.parametrize(

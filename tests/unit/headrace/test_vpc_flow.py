@@ -68,6 +68,8 @@ def test_declared_fields_are_names_that_differ(fields):
     ("line", "reason"),
     [
         ("2 1 eni-1 - - - - - - - 1 2 - NODATA more", "unknown_format"),
+        ("2 1 eni-1 a b 1 2 6 3 4 1795773600 1795773660 ALLOW OK", "unknown_format"),
+        ("2 1 eni-1 a b 1 2 6 3 4 1795773600 1795773660 ACCEPT YES", "unknown_format"),
         ("2 1 eni-1 a b 1 2 6 3 x 1795773600 1795773660 ACCEPT OK", "invalid_field"),
         ("2 1 eni-1 a b 1 2 6 3 4 -1 1795773660 ACCEPT OK", "invalid_field"),
         ("2 1 eni-1 a b 1 2 6 3 99999999999999999999 1795773600 1795773660 ACCEPT OK", "invalid_field"),

@@ -21,6 +21,7 @@ import msgspec
 
 from headrace.errors import PoisonError
 from headrace.log_event import LogEvent, with_lines
+from headrace.log_formats.format import with_attribute
 
 MAX_UNPACKED_BYTES = 16 << 20
 MAX_EVENTS = 50_000
@@ -29,7 +30,8 @@ _HOUR_MS = 3_600_000
 _GZIP = b"\x1f\x8b"
 _GZIP_ONLY = 31
 """zlib's word for the format."""
-_ENVELOPE = re.compile(rb'\s*+\{\s*+"messageType"\s*+:')
+_ENVELOPE = re.compile(rb'\s*+\{\s*+"messageType"\s*+:\s*+"(?:DATA|CONTROL)_MESSAGE"')
+"""Not any JSON that begins with a type of message: services have such names of their own."""
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -75,7 +77,7 @@ _DECODER = msgspec.json.Decoder(_Message)
 
 
 def is_message(value: bytes) -> bool:
-    """Whether the payload looks like one: an archive, or JSON that begins with the type of a message."""
+    """Whether the payload looks like one: an archive, or JSON that begins as one."""
     return value.startswith(_GZIP) or _ENVELOPE.match(value) is not None
 
 
@@ -174,15 +176,5 @@ class _Envelope:
             timestamp=each.timestamp if line.timestamp is None else line.timestamp,
             service=line.service or self._service,
             host=line.host or self._host,
-            attributes=_with(line.attributes, said),
+            attributes=with_attribute(line.attributes, "cloudwatch", said),
         )
-
-
-def _with(attributes: str | None, said: dict[str, Any]) -> str:
-    """The line's attributes and the envelope's; the line's own `cloudwatch`, if it has one, in an object of its own."""
-    mine = msgspec.json.encode({"cloudwatch": said}).decode()
-    if attributes is None:
-        return mine
-    if '"cloudwatch"' in attributes:
-        return f'{mine[:-1]},"line":{attributes}}}'
-    return f"{attributes[:-1]},{mine[1:]}"

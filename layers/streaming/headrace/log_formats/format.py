@@ -76,6 +76,16 @@ def attributes_of(members: Mapping[str, object]) -> str | None:
     return msgspec.json.encode(members).decode() if members else None
 
 
+def with_attribute(attributes: str | None, name: str, said: Mapping[str, object]) -> str:
+    """A line's attributes and what its envelope says; its own attribute of that name is then in the object `line`."""
+    mine = msgspec.json.encode({name: said}).decode()
+    if attributes is None:
+        return mine
+    if f'"{name}"' in attributes:
+        return f'{mine[:-1]},"line":{attributes}}}'
+    return f"{attributes[:-1]},{mine[1:]}"
+
+
 def shown(line: str) -> str:
     """The beginning of a line, for an error's detail."""
     return f"{line[:40]!a}"

@@ -6,6 +6,9 @@
     2024-03-13 10:05:03,250 INFO  org.apache.hadoop.Foo: message                                        Hadoop
     2024-03-13 10:05:03,250 - INFO  [main:QuorumPeer@774] - message                                     ZooKeeper
     Mar 13, 2024 10:05:03 AM com.shop.Cart main / INFO: message                                        java.util.logging
+    [2024-03-13T10:05:03,250][INFO ][o.e.n.Node               ] message                                 Elasticsearch
+    [2024-03-13T10:05:03.250+0000][info][gc,start] message                                              the JVM's -Xlog
+    [2024-03-13 10:05:03 +0000] [7] [INFO] message                                                      Gunicorn
 
 So also what Python's `logging` is mostly told to write (`time - logger - LEVEL - message`). A time of day without a
 date (log4j2's and logback's defaults) is of the day that brings it closest to Kafka's timestamp; a time without a zone
@@ -86,6 +89,16 @@ EXAMPLES: tuple[Example, ...] = (
         | _INFO,
     ),
     (
+        "[2026-11-27T10:00:00,250][ERROR][o.e.n.Node               ] [node-1] no card\njava.lang.Exception: x",
+        {"timestamp": EXAMPLES_KAFKA_MS + 250, "message": "[node-1] no card", "stack_trace": "java.lang.Exception: x"}
+        | {"attributes": {"logger": "o.e.n.Node"}}
+        | _ERROR,
+    ),
+    (
+        "[2026-11-27 10:00:00 +0000] [7] [INFO] Booting worker",
+        {"timestamp": EXAMPLES_KAFKA_MS, "message": "Booting worker", "attributes": {"pid": 7}} | _INFO,
+    ),
+    (
         "Nov 27, 2026 10:00:00 AM com.shop.Cart main\nSEVERE: no card\njava.lang.Exception: x",
         {"timestamp": EXAMPLES_KAFKA_MS, "message": "no card", "stack_trace": "java.lang.Exception: x"}
         | {"attributes": {"logger": "com.shop.Cart", "method": "main"}}
@@ -99,10 +112,11 @@ _CLOCK = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?"
 _TIME = rf"(?:(?P<dated>[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ]{_CLOCK}{_ZONE})|(?P<clock>{_CLOCK}))"
 _BRACKETED = r"\[[^\[\]\n]*+(?:\[[^\[\]\n]*+\][^\[\]\n]*+)*+\]"
 _BRACKETS = rf"(?:{_BRACKETED} *+)*+"
-_LEVEL = r"(?P<level>[A-Z]{3,9}+)(?![^\s\[])"
+_LEVEL = r"(?P<level>[A-Z]{3,9}+)(?::(?= )|(?![^\s\[]))"
 _LOGGER = (
     r"(?:(?P<logger>(?:[^\s:.\[\]]++\.)++[^\s:.\[\]]++)(?= *+:| ++--? )"
-    r"|(?P<named>[^\s:\[\]-]++)(?= ++(?::|--?) ))"
+    # Spring Boot cuts Tomcat's to o.a.c.c.C.[.[.[/].[dispatcherServlet].
+    r"|(?P<named>[^\s:\[\]-](?:[^\s:]*+(?= ++: )|[^\s:\[\]-]*+(?= ++--? ))))"
 )
 _SEPARATOR = r" *+(?::|--?)(?: |$)"
 _REST = r"(?P<message>[^\n]*+)(?:\n(?P<others>.*+))?"
@@ -119,6 +133,12 @@ _USUAL = re.compile(
 )
 """What log4j and logback mostly write, and `_PLAIN` would read, too, in twice the time. The thread is too short for the
 ids of a trace."""
+_BOXED = re.compile(
+    rf"(?:\[{_TIME}\]|{_TIME.replace('P<', 'P<bare_')}) *+(?:\[(?P<pid>[0-9]{{1,18}})\] )?+"
+    rf"\[ *+(?P<level>[A-Za-z]{{3,9}}+) *+\](?:\[(?P<logger>[^\[\]\n]*+)\])?+(?: *+(?:[:-] )?+){_REST}",
+    re.DOTALL,
+)
+"""With the level in brackets. Only brackets that stand side by side with them are the logger's."""
 _JUL = re.compile(
     r"(?P<month>[A-Z][a-z]{2}) (?P<day>[0-9]{1,2}), (?P<year>[0-9]{4}) (?P<hour>[0-9]{1,2}):(?P<rest>[0-9]{2}:[0-9]{2})"
     rf" (?P<half>AM|PM) (?P<logger>\S++)(?: (?P<method>\S++))?\n(?P<level>[A-Z]{{3,9}}+): {_REST}",
@@ -147,12 +167,14 @@ class JavaText:
             attributes: dict[str, object] = {"thread": thread, "logger": logger}
             return _event(level, _time_ms(dated, clock, kafka_ms), message, others, attributes)
         match = _PLAIN.match(text)
-        return _plain(match, kafka_ms) if match else _java_util_logging(text)
+        return _plain(match, kafka_ms) if match else _boxed(text, kafka_ms) or _java_util_logging(text)
 
 
 def _kafka(text: str, kafka_ms: int) -> LogEvent:
     match = _KAFKA.match(text)
     if match is None:
+        if (boxed := _boxed(text, kafka_ms)) is not None:
+            return boxed
         raise Unparsable(UNKNOWN_FORMAT, f"no Java log text: {shown(text)}")
     dated, clock, level, message, others = match.groups()
     # The logger is in brackets at the end, if the pattern is Kafka's.
@@ -185,6 +207,17 @@ def _plain(match: re.Match[str], kafka_ms: int) -> LogEvent:
     if service is None and trace_id is None:
         return event
     return msgspec.structs.replace(event, service=service, trace_id=trace_id, span_id=span_id)
+
+
+def _boxed(text: str, kafka_ms: int) -> LogEvent | None:
+    match = _BOXED.match(text)
+    if match is None:
+        return None
+    dated, clock, bare_dated, bare_clock, pid, level, logger, message, others = match.groups()
+    attributes: dict[str, object] = {} if pid is None else {"pid": int(pid)}
+    if logger and (name := logger.strip()):
+        attributes["logger"] = name
+    return _event(level, _time_ms(dated or bare_dated, clock or bare_clock, kafka_ms), message, others, attributes)
 
 
 def _java_util_logging(text: str) -> LogEvent:

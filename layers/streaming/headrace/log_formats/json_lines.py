@@ -163,6 +163,8 @@ def usual_event(line: bytes) -> LogEvent | None:
     status, size, time = usual.status, usual.bytes, usual.timestamp
     if number is None or (status is not None and http_status(status) is None) or size_bytes(size or 0) is None:
         return None
+    if usual.service is not None and not usual.service[:1].isalpha():
+        return None  # empty, or a duration, perhaps
     return LogEvent(
         timestamp=None if time is None else event_time_ms(time),
         format="json",

@@ -7,7 +7,11 @@ order mark before the message goes.
 
 **RFC 3164**, `<PRI>Mmm dd hh:mm:ss HOST TAG[PID]: MSG`, also without priority (as in files), without host, without tag,
 with a year after the day, and with a time of ISO 8601 in place of the other (rsyslog's default). A time without a year
-is in the year that brings it closest to Kafka's timestamp, one without a zone is UTC. The tag is the service.
+is in the year that brings it closest to Kafka's timestamp, one without a zone is UTC. The tag is the service. Cisco's
+devices write `<PRI>number: host: *time: MSG`, with parts left out.
+
+An ISO time without a priority is how many other lines begin. So their first word is a host only before a tag, and a tag
+that is a level's word (`info: …`) is the level.
 
 A length before the message (octet counting, RFC 6587) is passed over. The priority's lower three bits are the severity;
 a line without one has none. Lines after the first one are the stack trace.
@@ -19,6 +23,7 @@ import re
 
 from headrace.event_time import MONTHS, event_time_ms
 from headrace.log_event import SEVERITY_NAMES, SYSLOG_SEVERITIES, LogEvent, error_flag, log_event
+from headrace.log_fields import severity_number
 from headrace.log_formats.format import (
     EXAMPLES_KAFKA_MS,
     UNKNOWN_FORMAT,
@@ -69,7 +74,18 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     (
         "2026-11-27T10:00:00.250000+00:00 web1 no tag here",
-        {"timestamp": EXAMPLES_KAFKA_MS + 250, "format": "syslog", "host": "web1", "message": "no tag here"},
+        {"timestamp": EXAMPLES_KAFKA_MS + 250, "format": "syslog", "message": "web1 no tag here"},
+    ),
+    (
+        "2026-11-27T10:00:00.250Z error: no card",
+        {"timestamp": EXAMPLES_KAFKA_MS + 250, "format": "syslog", "severity_number": 17, "severity": "ERROR"}
+        | {"is_error": 1, "message": "no card"},
+    ),
+    (
+        "<187>45: sw1: *Nov 27 10:00:00.250 UTC: %LINK-3-UPDOWN: Interface Gi0/1, changed state to down",
+        {"timestamp": EXAMPLES_KAFKA_MS + 250, "format": "syslog", "service": "%LINK-3-UPDOWN", "severity_number": 17}
+        | {"severity": "ERROR", "is_error": 1, "host": "sw1", "message": "Interface Gi0/1, changed state to down"}
+        | {"attributes": {"facility": "local7"}},
     ),
 )
 
@@ -91,8 +107,8 @@ _ELEMENTS = re.compile(rf'\[([^\s="\]]++)([^"\]]*+(?:{_QUOTED}[^"\]]*+)*+)\]', r
 _PARAMETERS = re.compile(r'([^\s="\]]++)= *+"([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL)
 _ESCAPED = re.compile(r'\\(["\\\]])')
 _RFC3164 = re.compile(
-    r"(?:[0-9]{1,9} )?(?:<([0-9]{1,3})>)? ?"
-    r"(?:([A-Z][a-z]{2} [ 0-3]?[0-9])(?: ([0-9]{4}))? ([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?)"
+    r"(?:[0-9]{1,9} )?(?:<([0-9]{1,3})>(?:[0-9]{1,10}: )?(?:([\w.-]++): )?[*.]?)? ?"
+    r"(?:([A-Z][a-z]{2} [ 0-3]?[0-9])(?: ([0-9]{4}))? ([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?)(?:(?: UTC)?:)?"
     r"|([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,18}+(?:Z|[+-][0-9]{2}:?[0-9]{2})?)) "
     r"(?:(?![^\s:]++: )(?!\S++\]: )(\S++) )?([^\n]*+)(?:\n(.*+))?",
     re.DOTALL,
@@ -138,11 +154,16 @@ def _rfc3164(text: str, kafka_ms: int) -> LogEvent:
     match = _RFC3164.fullmatch(text)
     if match is None:
         raise Unparsable(UNKNOWN_FORMAT, f"no syslog: {shown(text)}")
-    priority, day, year, clock, iso, host, content, others = match.groups()
+    priority, device, day, year, clock, iso, host, content, others = match.groups()
     facility, number = (None, 0) if priority is None else _facility_and_severity(priority)
     attributes: dict[str, object] = {} if facility is None else {"facility": facility}
     tagged = _TAGGED.fullmatch(content)
     service, process, message = tagged.groups() if tagged else (None, None, content)
+    if priority is None and iso is not None:
+        if tagged is None and host is not None:
+            host, message = None, f"{host} {content}"
+        elif host is None and service and (level := severity_number(service)) is not None:
+            number, service = level, None
     if process:
         attributes["procid"] = _number_or_text(process)
     return log_event(
@@ -150,7 +171,7 @@ def _rfc3164(text: str, kafka_ms: int) -> LogEvent:
         severity_number=number,
         timestamp=event_time_ms(iso) if day is None else _near(day, year, clock, kafka_ms),
         service=service,
-        host=host,
+        host=host or device,
         message=message or None,
         stack_trace=others,
         attributes=attributes_of(attributes),

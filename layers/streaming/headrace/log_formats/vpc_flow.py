@@ -66,6 +66,9 @@ _WHOLE_NUMBERS = frozenset(
 )
 _PROTOCOLS = {"1": "ICMP", "6": "TCP", "17": "UDP", "58": "ICMPv6"}
 _BAD = frozenset({"REJECT", "SKIPDATA"})
+# These tell a flow from any other line of as many words.
+_ACTIONS = frozenset({"ACCEPT", "REJECT", "-"})
+_LOG_STATUSES = frozenset({"OK", "NODATA", "SKIPDATA", "-"})
 _USUAL = frozenset(DEFAULT_FIELDS.replace("-", "_").split())
 _LEAST_IN_A_HEADER = 3
 
@@ -99,9 +102,10 @@ class VpcFlow:
             raise Unparsable(
                 UNKNOWN_FORMAT, f"no flow log: {len(columns)} fields, not {len(self._names)}: {shown(text)}"
             )
-        fields: dict[str, object] = {
-            name: _value(name, column) for name, column in zip(self._names, columns, strict=True) if column != "-"
-        }
+        written = dict(zip(self._names, columns, strict=True))
+        if written.get("action", "-") not in _ACTIONS or written.get("log_status", "-") not in _LOG_STATUSES:
+            raise Unparsable(UNKNOWN_FORMAT, f"no flow log, by its action or status: {shown(text)}")
+        fields: dict[str, object] = {name: _value(name, column) for name, column in written.items() if column != "-"}
         start = fields.pop("start", None) or fields.get("end")
         size, protocol = fields.pop("bytes", None), fields.pop("protocol", None)
         return log_event(
