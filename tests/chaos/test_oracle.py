@@ -256,6 +256,14 @@ def test_a_session_that_is_merged_into_an_earlier_one_is_taken_back_and_the_earl
     assert early(found) == [(0, 10, 1, 0, False), (0, 25, 3, 1, False), (15, 25, 1, 0, False), (15, 25, 1, 1, True)]
 
 
+def test_a_session_that_begins_where_a_closed_one_did_has_revisions_of_its_own():
+    """Events     1   | tick: 31 |  2                     | tick: 32 |  5                2 (reaches 5)
+    ann        [1..11) closed    [2..12) over: 2 has 0    closed      5 has 0      [2..15) 5 is taken back, 2 has 0
+    """
+    found = expected(log(1, 2, 5, 2), [1, 2], only(EARLY_SESSIONS))
+    assert early(found) == [(2, 12, 1, 0, False), (2, 15, 2, 0, False), (5, 15, 1, 0, False), (5, 15, 1, 1, True)]
+
+
 def test_a_session_that_was_never_given_out_is_not_taken_back():
     found = expected(log(5, 1), [2], only(EARLY_SESSIONS))
     assert early(found) == []

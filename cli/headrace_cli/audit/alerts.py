@@ -104,7 +104,7 @@ def _alert(
     *offset: int,
 ) -> Row:
     table, key = watched
-    described = json.dumps([*place, table, rule, key, window[0], *offset], separators=(",", ":"), ensure_ascii=False)
+    described = json.dumps([*place, table, rule, key, *window, *offset], separators=(",", ":"), ensure_ascii=False)
     return {
         "alert_id": hashlib.sha256(described.encode()).hexdigest()[:32],
         "rule": rule,

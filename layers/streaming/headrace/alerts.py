@@ -213,7 +213,8 @@ class Found:
     def _id(self, alert: _Alert) -> str:
         """The same for the same alert, however often and in whichever generation it is computed."""
         watched = (self._place.topic, self._place.partition, self._declared.of.table, alert.rule.name)
-        which = (alert.window.start_ms,) if alert.offset is None else (alert.window.start_ms, alert.offset)
+        # The end as well: a session can begin where one began that is closed, with an event that reaches back to there.
+        which = (*alert.window, *([] if alert.offset is None else [alert.offset]))
         return hashlib.sha256(msgspec.json.encode((*watched, alert.key, *which))).hexdigest()[:ALERT_ID_CHARS]
 
 

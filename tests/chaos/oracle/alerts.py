@@ -47,7 +47,7 @@ class WatchedOutput(Output):
         record = next(event.record for step in steps for event in step)
         place = (record.topic, record.partition)
         of = dict(zip(self.declared.key, key, strict=True))
-        which = [bounds.start_ms, record.offset] if isinstance(self.declared.window, FirstTimes) else [bounds.start_ms]
+        which = [*bounds, *([record.offset] if isinstance(self.declared.window, FirstTimes) else [])]
         described = _json([*place, self.declared.table, rule.name, of, *which])
         return (
             *(hashlib.sha256(described.encode()).hexdigest()[:32], rule.name, _json(of)),

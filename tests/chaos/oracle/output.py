@@ -11,7 +11,8 @@ that makes one more. A window that is over and closes at the same record has no 
 A session that grows beyond the watermark is no longer over. It is given out again when the watermark has passed its
 new end. Its rows are known by its start: when the start changes, because of an event before it or because the session
 becomes part of an earlier one, the row that was given out is taken back: one more revision under the old start, with
-`retracted` true and the session as it was before the record. The new start has revisions of its own.
+`retracted` true and the session as it was before the record. The new start has revisions of its own. They end with the
+session: one that comes to reach back to where a closed one began has revision 0 again.
 """
 
 from collections import Counter

@@ -51,6 +51,7 @@ class SessionOperator:
         for session in list(self._open):
             if self.output.is_closed(session.bounds.end_ms, watermark_ms):
                 self._open.remove(session)
+                self._revisions.pop((session.key, session.start_ms), None)
                 self.output.final(session.bounds, session.key, session.events)
             elif self._declared.early and session.changed and watermark_ms >= session.bounds.end_ms:
                 self._give_out(session)

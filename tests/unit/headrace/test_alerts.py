@@ -256,6 +256,17 @@ def test_rows_of_another_operator_are_judged_one_by_one_and_stay_a_table():
     assert row["window_start"].timestamp() * 1000 == NOON_MS + 1
 
 
+def test_a_silence_that_begins_where_another_did_is_an_alert_of_its_own():
+    """A line comes again after its session was closed, and is reached by a new one."""
+    run = Run(topology(Alerts(QUIET, (SILENCE,))))
+    lines = [Line(at_ms, "shop", is_error=False) for at_ms in (NOON_MS, NOON_MS + 1, NOON_MS + 5 * MINUTE_MS, NOON_MS)]
+    for first_offset in (0, 2):
+        run.apply(records(lines[first_offset : first_offset + 2], first_offset))
+        assert run.tick()
+    assert [alert.start_ms for alert in run.alerts().elements()] == [NOON_MS] * 2
+    assert len({row["alert_id"] for row in run.tables["alerts"]}) == 2
+
+
 def test_a_key_that_is_new_once_more_with_an_event_of_the_same_time_is_an_alert_of_its_own():
     forgetful = FirstSeen("new_messages", key=("service",), forget_after_ms=1, samples=("is_error",), capacity=1)
     run = Run(topology(Alerts(forgetful, (NewPattern("new", "is_error", (1,)),))))
