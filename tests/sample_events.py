@@ -43,7 +43,7 @@ EXPECTED = {
             "logs/severity_minutes": 12,
             "logs/pattern_minutes": 16,
             "logs/new_patterns": 18,
-            "logs/alerts": 4,
+            "logs/alerts": 5,
         },
     ),
     "landing/clicks": (8, 2, 0, {"landing/clicks": 8, "landing/dead_letters": 2}),
