@@ -17,7 +17,7 @@ SETUP := .venv/.made-at
 .PHONY: deploy bench clean spark
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 20
 
 setup: $(SETUP) ## Make .venv with the headrace command and every tool, from uv.lock
 	@:
