@@ -99,52 +99,66 @@ def extent(column: pq.ColumnChunkMetaData) -> tuple[int, int]:
     return start, start + column.total_compressed_size
 
 
+class _Dictionary(NamedTuple):
+    """The page that a chunk may begin with."""
+
+    page: Data
+    values: int
+    uncompressed_bytes: int
+
+
 def read_chunk(data: Data, column: pq.ColumnChunkMetaData, rows: int, flat: bool) -> Chunk:
     """A chunk of so many rows from its bytes and its entry of the footer; flat if it is in no list or map.
 
     Raises:
         Malformed: the bytes are not pages, or others than the footer says.
     """
-    dictionary, dictionary_values, dictionary_uncompressed = data[:0], 0, 0
-    uncompressed = values = at = 0
-    pages: list[Page] = []
-    while at < len(data):
-        header, body = read_struct(data, at)
-        kind, end = header.get(1), body + _count(header, 3)
-        expanded = body - at + _count(header, 2)
-        uncompressed += expanded
-        if kind == DICTIONARY_PAGE and not at:
-            dictionary, dictionary_uncompressed = data[:end], expanded
-            dictionary_values = _count(header.get(_HEADERS[kind]), 1)
-        elif kind in (DATA_PAGE, DATA_PAGE_V2):
-            of_its_type = header.get(_HEADERS[kind])
-            held = _count(of_its_type, 1)
-            known = _count(of_its_type, 3) if kind == DATA_PAGE_V2 else held if flat else None
-            pages.append(Page(end - at, held, known))
-            values += held
-        else:
-            raise Malformed(f"a page of type {kind!r} at {at}")
-        at = end
-    if at != len(data) or values != column.num_values:
-        raise Malformed(f"pages of {values} values in {at} bytes, not {column.num_values} in {len(data)}")
+    dictionary, pages, uncompressed = _read_pages(data, flat)
+    values = sum(page.values for page in pages)
+    if values != column.num_values:
+        raise Malformed(f"pages of {values} values, not {column.num_values}")
     if len(pages) == 1:
         pages = [Page(pages[0].size_bytes, values, rows)]
     statistics = column.statistics
     has_bounds = statistics is not None and statistics.has_min_max
     return Chunk(
-        dictionary,
-        dictionary_values,
-        data[len(dictionary) :],
+        dictionary.page,
+        dictionary.values,
+        data[len(dictionary.page) :],
         pages,
         values,
         uncompressed,
-        dictionary_uncompressed,
+        dictionary.uncompressed_bytes,
         column.physical_type,
         column.compression,
         column.encodings,
         statistics.null_count if statistics is not None and statistics.has_null_count else None,
         (statistics.min_raw, statistics.max_raw) if has_bounds else None,
     )
+
+
+def _read_pages(data: Data, flat: bool) -> tuple[_Dictionary, list[Page], int]:
+    """The pages that all of the bytes are, and how many bytes they are without compression."""
+    dictionary, pages = _Dictionary(data[:0], 0, 0), list[Page]()
+    uncompressed = at = 0
+    while at < len(data):
+        header, body = read_struct(data, at)
+        kind, end = header.get(1), body + _count(header, 3)
+        expanded = body - at + _count(header, 2)
+        uncompressed += expanded
+        if kind == DICTIONARY_PAGE and not at:
+            dictionary = _Dictionary(data[:end], _count(header.get(_HEADERS[kind]), 1), expanded)
+        elif kind in (DATA_PAGE, DATA_PAGE_V2):
+            of_its_type = header.get(_HEADERS[kind])
+            held = _count(of_its_type, 1)
+            known = _count(of_its_type, 3) if kind == DATA_PAGE_V2 else held if flat else None
+            pages.append(Page(end - at, held, known))
+        else:
+            raise Malformed(f"a page of type {kind!r} at {at}")
+        at = end
+    if at != len(data):
+        raise Malformed(f"pages of {at} bytes, not {len(data)}")
+    return dictionary, pages, uncompressed
 
 
 def _count(header: Value | None, number: int) -> int:

@@ -34,7 +34,7 @@ from headrace.records import TopicPartition
 from headrace.schema import Schema
 from headrace.sessions import RunningSessions
 from headrace.state import OpenRows
-from headrace.window_rows import Closed, Table
+from headrace.window_rows import Closed, Table, check_table
 from headrace.windowed import Windowed
 from headrace.windows import FixedWindows, HoppingWindows, SessionWindows, SlidingWindows, Window
 
@@ -105,8 +105,7 @@ class Alerts(msgspec.Struct, frozen=True):
         names = [rule.name for rule in self.rules]
         if not names or len(set(names)) < len(names):
             raise ConfigurationError(f"{what} need rules with a name of its own each, not {names}")
-        if not all(map(lake.is_name, self.table.split("/"))):
-            raise ConfigurationError(f"{what}: {self.table!r} cannot be the name of a table")
+        check_table(f"table {self.table!r} of {what}", self.table)
         if isinstance(self.of, Windowed):
             _check_windows(what, self.of)
             known = [*self.of.aggregates]

@@ -155,6 +155,7 @@ def _of_field(field: RecordField) -> _Count:
     of_members, member, name, default = _counter(plain), attrgetter(field.name), field.name, default_of(field)
     strings = 2 if _is_text(plain) else 1
     is_flat = isinstance(plain, Scalar | Enum | Fixed | Decimal)
+    has_default = default is not None and default is not msgspec.NODEFAULT
 
     def of_required(values: Sequence[Any], _nulls: set[str]) -> int:
         return strings * len(values)
@@ -165,9 +166,11 @@ def _of_field(field: RecordField) -> _Count:
             nulls.add(name)
         if is_flat and default is None:
             return strings * (len(members) - absent)
-        # What is the default may be absent.
-        present = [each for each in members if each is not None and each != default]
-        return len(present) + of_members(present, nulls)
+        if absent:
+            members = [each for each in members if each is not None]
+        if has_default:
+            members = [each for each in members if each != default]  # what is the default may be absent
+        return len(members) + of_members(members, nulls)
 
     return of_required if is_flat and default is msgspec.NODEFAULT and plain is field.of else count
 

@@ -23,7 +23,7 @@ from headrace.operators import Batch, LateRecord, Restored, Running, copied
 from headrace.records import TopicPartition
 from headrace.schema import Schema
 from headrace.state import OpenRows
-from headrace.window_rows import check_names, key_fields
+from headrace.window_rows import check_names, check_table, key_fields
 
 FIRST_SEEN = Field("first_seen", lake.TIMESTAMP, nullable=False)
 """Event time of the record."""
@@ -59,8 +59,7 @@ class FirstSeen(msgspec.Struct, frozen=True):
             ConfigurationError: in a sentence.
         """
         what = f"table {self.table!r} of keys seen first"
-        if not all(map(lake.is_name, self.table.split("/"))):
-            raise ConfigurationError(f"{what}: its name may have letters, digits, '.', '_', '-', and '/' between names")
+        check_table(what, self.table)
         if not self.key:
             raise ConfigurationError(f"{what}: without a key nothing can be new")
         for name in ("forget_after_ms", "capacity"):

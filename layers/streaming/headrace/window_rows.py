@@ -237,6 +237,20 @@ def key_fields(schema: Schema, names: Sequence[str]) -> list[Field]:
     return fields
 
 
+def check_table(what: str, table: str) -> None:
+    """Refuse a table that the lake could not have.
+
+    Args:
+        what: whose table it is, as the sentence begins.
+        table: its name.
+
+    Raises:
+        ConfigurationError: in a sentence.
+    """
+    if not all(map(lake.is_name, table.split("/"))):
+        raise ConfigurationError(f"{what}: its name may have letters, digits, '.', '_', '-', and '/' between names")
+
+
 def check_names(table: str, fields: Sequence[Field]) -> None:
     """Refuse a table with two columns of one name.
 

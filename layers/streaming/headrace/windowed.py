@@ -6,7 +6,6 @@ What is declared is one frozen value; `build` chooses who does the work: `fixed`
 
 import msgspec
 
-from headrace import lake
 from headrace.aggregates import Aggregate
 from headrace.codec import Codec
 from headrace.early import RunningEarly, RunningEarlySessions
@@ -16,7 +15,7 @@ from headrace.operators import Restored, Running
 from headrace.records import TopicPartition
 from headrace.sessions import RunningSessions
 from headrace.sliding import RunningSliding
-from headrace.window_rows import EARLY, Table, Top
+from headrace.window_rows import EARLY, Table, Top, check_table
 from headrace.windows import SessionWindows, SlidingWindows, Windows
 
 
@@ -50,8 +49,7 @@ class Windowed(msgspec.Struct, frozen=True):
             ConfigurationError: in a sentence.
         """
         what = f"the windows of table {self.table!r}"
-        if not all(map(lake.is_name, self.table.split("/"))):
-            raise ConfigurationError(f"{what}: its name may have letters, digits, '.', '_', '-', and '/' between names")
+        check_table(what, self.table)
         if not self.aggregates:
             raise ConfigurationError(f"{what} need at least one aggregate")
         if self.allowed_lateness_ms is not None and self.allowed_lateness_ms < 0:
