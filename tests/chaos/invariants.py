@@ -15,7 +15,7 @@ from chaos.topic import TOPIC, Topic
 from headrace.checkpoint import Checkpoint, OutboxEntry
 from headrace.dynamodb import _decode
 from headrace.errors import InfrastructureError, ObjectMissing, PartitionsFailed, TopicRecreated
-from headrace.pipeline import read_manifest
+from headrace.outbox import read_manifest
 
 if TYPE_CHECKING:
     from chaos.world import World

@@ -9,8 +9,7 @@ from typing import NamedTuple, Protocol
 
 from headrace.checkpoint import Checkpoint, CheckpointKey, OutboxEntry
 from headrace.errors import CheckpointCorrupt, ConfigurationError, ObjectMissing
-from headrace.outbox import Outbox
-from headrace.pipeline import read_manifest
+from headrace.outbox import Outbox, read_manifest
 from headrace.records import TopicPartition
 from headrace_cli.errors import OptionError
 from headrace_cli.ledger import log_ends

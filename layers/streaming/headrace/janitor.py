@@ -8,8 +8,7 @@ from itertools import chain
 
 from headrace.checkpoint import Checkpoint, CheckpointCatalog
 from headrace.errors import ObjectMissing
-from headrace.outbox import STAGING, STATE, ObjectCatalog, Outbox
-from headrace.pipeline import read_manifest
+from headrace.outbox import STAGING, STATE, ObjectCatalog, Outbox, read_manifest
 
 DAY_MS = 86_400_000
 """No invocation lives that long, so nothing this old can still be about to be committed."""

@@ -9,8 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+import msgspec
+
 from headrace.checkpoint import OutboxEntry
-from headrace.errors import ObjectConflict, ObjectMissing
+from headrace.checksum import opened
+from headrace.errors import CheckpointCorrupt, ObjectConflict, ObjectMissing
 
 STAGING = "staging"
 STATE = "state"
@@ -39,6 +42,20 @@ class Outbox(Protocol):
             ObjectConflict: other bytes lie at a final key; they are left as they are.
         """
         ...
+
+
+def read_manifest(outbox: Outbox, key: str) -> Sequence[OutboxEntry]:
+    """The outputs that a staged manifest lists.
+
+    Raises:
+        ObjectMissing: it is gone.
+        CheckpointCorrupt: it cannot be read.
+    """
+    name = f"the outbox manifest {key!r}"
+    try:
+        return msgspec.json.decode(opened(outbox.load([key])[0], name), type=tuple[OutboxEntry, ...])
+    except msgspec.MsgspecError as error:
+        raise CheckpointCorrupt(f"{name} cannot be read: {error}", name) from error
 
 
 class ObjectCatalog(Protocol):

@@ -34,7 +34,7 @@ from headrace.errors import (
     PartitionsFailed,
     TopicRecreated,
 )
-from headrace.outbox import STAGING, STATE, Outbox
+from headrace.outbox import STAGING, STATE, Outbox, read_manifest
 from headrace.records import Record, TopicPartition
 from headrace.topology import Logic, Topology
 from headrace.warm import WarmStates
@@ -360,20 +360,6 @@ class _Effects(msgspec.Struct):
     outbox: tuple[OutboxEntry, ...] = ()
     manifest: str | None = None
     objects: dict[str, bytes] = msgspec.field(default_factory=dict)
-
-
-def read_manifest(outbox: Outbox, key: str) -> Sequence[OutboxEntry]:
-    """The outputs that a staged manifest lists.
-
-    Raises:
-        ObjectMissing: it is gone.
-        CheckpointCorrupt: it cannot be read.
-    """
-    name = f"the outbox manifest {key!r}"
-    try:
-        return msgspec.json.decode(opened(outbox.load([key])[0], name), type=tuple[OutboxEntry, ...])
-    except msgspec.MsgspecError as error:
-        raise CheckpointCorrupt(f"{name} cannot be read: {error}", name) from error
 
 
 def _origin(key: CheckpointKey, offset: int) -> Checkpoint:

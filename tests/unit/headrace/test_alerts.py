@@ -279,7 +279,10 @@ def test_a_key_that_is_new_once_more_with_an_event_of_the_same_time_is_an_alert_
     [
         (lambda: Alerts(WATCH, ()), "need rules with a name of its own each"),
         (lambda: Alerts(WATCH, (ERRORS, ERRORS)), "need rules with a name of its own each"),
-        (lambda: Alerts(WATCH, (ERRORS,), table="a b"), "table 'a b' of the alerts about 'watch': its name may have letters"),
+        (
+            lambda: Alerts(WATCH, (ERRORS,), table="a b"),
+            "table 'a b' of the alerts about 'watch': its name may have letters",
+        ),
         (
             lambda: Alerts(MINUTES, (Ratio("r", "errors", "lines", 0.1),)),
             "reads 'lines', which is none of events, errors",
